@@ -1,0 +1,133 @@
+# Sentinel's commands. The first ones are all a user needs; each works from a clean clone on a fresh Debian 12.
+#
+#   make demo    build, install into .venv, start a gateway on a scripted upstream and drive it with the openai SDK
+#   make test    everything that CI runs
+#   make build   the repaired wheel in dist/, installed in .venv
+#   make lint    format, types, import contracts, layers, stubs
+#   make bench   the ratios of docs/performance.md
+#   make fuzz    each fuzz target for FUZZ_SECONDS (default 600)
+#   make soak    long runs
+#   make deps    third-party C sources into build/deps
+#   make stubs   write python/sentinel/_core from the built module
+#   make format  apply the formatters
+#   make lock    resolve requirements/*.in again (UPGRADE=1 for newer versions)
+#   make clean   remove everything built
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3.11)
+FUZZ_SECONDS ?= 600
+export PYTHON
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
+# Nothing of the caller's Python settings reaches the environments made here.
+unexport PYTHONPATH PIP_FIND_LINKS
+
+STAMPS := build/stamps
+PIP_FLAGS := --quiet --disable-pip-version-check
+SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
+           $(shell find cpp python -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
+CPP_FILES = $(shell find cpp tests/cpp bench -name '*.hpp' -o -name '*.cpp' 2>/dev/null)
+
+.PHONY: build demo test lint bench fuzz soak deps stubs format lock clean system
+.PHONY: test-release test-asan test-tsan test-python test-bare
+.DEFAULT_GOAL := build
+
+# ---- environments and the wheel -------------------------------------------------------------------------------------
+
+system:
+	@tools/system_packages.sh
+
+$(STAMPS)/venv: requirements/build.txt requirements/run.txt | system
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@rm -f $(STAMPS)/installed; touch $@
+
+$(STAMPS)/deps: cpp/third_party.txt tools/deps.sh $(STAMPS)/venv
+	tools/deps.sh
+	@touch $@
+
+$(STAMPS)/wheel: $(SOURCES) tools/wheel.sh $(STAMPS)/deps
+	tools/wheel.sh
+	@touch $@
+
+$(STAMPS)/installed: $(STAMPS)/wheel
+	.venv/bin/pip install $(PIP_FLAGS) --no-index --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+# The environment of the tests: the locked packages and the wheel as it would be published, nothing of the tree.
+$(STAMPS)/venv-test: requirements/test.txt | system
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv --clear .venv-test
+	.venv-test/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(STAMPS)/tested-wheel: $(STAMPS)/wheel $(STAMPS)/venv-test
+	.venv-test/bin/pip uninstall $(PIP_FLAGS) --yes sentinel-llm-gateway
+	.venv-test/bin/pip install $(PIP_FLAGS) --no-index "$$(echo dist/*.whl)[gateway,demo]"
+	.venv-test/bin/pip check
+	@touch $@
+
+build: $(STAMPS)/installed
+
+deps: $(STAMPS)/deps
+
+demo: build
+	@.venv/bin/sentinel demo $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+test: | system
+	@mkdir -p build && rm -f build/phases.txt
+	@tools/phase.sh "wheel and environments" $(MAKE) --no-print-directory build $(STAMPS)/tested-wheel
+	@tools/phase.sh "lint" $(MAKE) --no-print-directory lint
+	@tools/phase.sh "C++ tests" $(MAKE) --no-print-directory test-release
+	@tools/phase.sh "C++ tests, ASan and UBSan" $(MAKE) --no-print-directory test-asan
+	@tools/phase.sh "C++ tests, TSan" $(MAKE) --no-print-directory test-tsan
+	@tools/phase.sh "Python tests" $(MAKE) --no-print-directory test-python
+	@tools/phase.sh "wheel on a bare Debian" $(MAKE) --no-print-directory test-bare
+	@tools/phase.sh "fuzz, a short run" $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+	@echo; cat build/phases.txt
+
+test-release test-asan test-tsan: test-%: $(STAMPS)/deps
+	cmake --preset $* -DSENTINEL_BENCH=OFF --log-level=WARNING
+	cmake --build --preset $*
+	ctest --preset $* | grep -v -E '^ +Start |   Passed  '
+
+test-python: $(STAMPS)/tested-wheel
+	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+test-bare: $(STAMPS)/wheel
+	tools/bare_test.sh
+
+fuzz: $(STAMPS)/deps
+	cmake --preset fuzz --log-level=WARNING
+	cmake --build --preset fuzz
+	tools/fuzz.sh $(FUZZ_SECONDS)
+
+soak: $(STAMPS)/tested-wheel
+	.venv-test/bin/python -m pytest -m soak $(PYTEST_ARGS)
+
+bench: $(STAMPS)/tested-wheel
+	cmake --preset release --log-level=WARNING
+	cmake --build --preset release
+	tools/bench.sh
+
+# ---- the sources' form ----------------------------------------------------------------------------------------------
+
+lint: $(STAMPS)/tested-wheel
+	tools/lint.sh
+
+stubs: $(STAMPS)/tested-wheel
+	.venv-test/bin/python tools/stubs.py
+
+format: $(STAMPS)/venv-test
+	clang-format-19 -i $(CPP_FILES)
+	.venv-test/bin/ruff check --fix --quiet
+	.venv-test/bin/ruff format
+
+lock: | system
+	tools/lock.sh
+
+clean:
+	rm -rf build dist .venv .venv-test .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Prints the ratios of docs/performance.md: the C++ benches, then the gateway next to its peers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for source in bench/cpp/*.cpp; do
+  [ -e "$source" ] || continue
+  bench=bench_$(basename "$source" .cpp)
+  printf -- '-- %s\n' "$bench"
+  build/release/"$bench"
+done
+if [ -e bench/gateway/run.py ]; then
+  printf -- '-- gateway\n'
+  .venv-test/bin/python bench/gateway/run.py
+fi
