@@ -1,0 +1,11 @@
+// The extension module: a list of what each folder binds.
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.hpp"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ engine of Sentinel. Import it through the sentinel packages, not directly.";
+  sentinel::bindings::bind_base(module);
+  sentinel::bindings::bind_engine(module);
+  sentinel::bindings::bind_bridge(module);
+}

@@ -1,0 +1,130 @@
+// One request and its reply, from decide to settle: the value that walks through the pipeline.
+//
+// Contract: owned by exactly one thread at a time: the door's while deciding, then its loop's. It keeps the snapshot and
+// the principal it began with. Whatever ends it, `Pipeline::finish` runs once (asserted by `settled`).
+// The client's side is a `ClientSide`: replies leave as one Reply, or as head, data..., end.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sentinel/base/clock.hpp"
+#include "sentinel/base/error.hpp"
+#include "sentinel/engine/endpoint.hpp"
+#include "sentinel/engine/principal.hpp"
+#include "sentinel/engine/request.hpp"
+#include "sentinel/engine/snapshot.hpp"
+#include "sentinel/engine/trace.hpp"
+#include "sentinel/journal/record.hpp"
+
+namespace sentinel::engine {
+
+struct HeaderView {
+  std::string_view name;  // any case
+  std::string_view value;
+};
+
+// What a door knows of a request; borrowed for the time of the call.
+struct RequestHead {
+  Endpoint endpoint = Endpoint::chat;
+  std::string_view path;
+  std::string_view query;
+  std::span<const HeaderView> headers;
+};
+
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+struct Reply {
+  int status = 0;
+  HeaderList headers;
+  std::string body;
+};
+
+// Why an exchange must end before its upstream does.
+enum class StopReason : std::uint8_t { none, client_gone, slow_reader, key_revoked, shutdown };
+
+// Counts an exchange as in flight for as long as it lives; the count goes down exactly once, whatever happens.
+class InFlight {
+ public:
+  InFlight() = default;
+  explicit InFlight(std::atomic<std::int64_t>& count) : count_(&count) {
+    count_->fetch_add(1);
+  }
+  InFlight(InFlight&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  InFlight& operator=(InFlight&& other) noexcept {
+    if (this != &other) {
+      release();
+      count_ = std::exchange(other.count_, nullptr);
+    }
+    return *this;
+  }
+  ~InFlight() { release(); }
+  void release() {
+    if (count_ != nullptr) std::exchange(count_, nullptr)->fetch_sub(1, std::memory_order_acq_rel);
+  }
+
+ private:
+  std::atomic<std::int64_t>* count_ = nullptr;
+};
+
+struct Exchange {
+  // what came in
+  Endpoint endpoint = Endpoint::chat;
+  std::string request_id;
+  TraceContext trace;
+  std::shared_ptr<const Snapshot> snapshot;
+  std::shared_ptr<const Principal> principal;  // null: insecure mode, or refused before it was known
+  RequestFacts facts;
+  Instant started;
+  bool wants_overhead = false;
+  InFlight in_flight;
+
+  // where it goes
+  const Route* route = nullptr;
+  const Target* target = nullptr;
+  std::string upstream_model;
+  const std::string* credential = nullptr;
+  std::string upstream_head;
+  std::string upstream_body;
+  bool usage_added = false;  // we asked for the usage chunk: it is withheld from the client
+
+  // how it went
+  bool closing = false;   // draining: the reply says Connection: close
+  bool billable = false;  // the upstream may have done work for it
+  int status = 0;
+  journal::Outcome outcome = journal::Outcome::done;
+  std::optional<Error> error;
+  std::optional<stream::Usage> usage;  // the provider's own figures, or our estimate once settled
+  std::int64_t relayed_deltas = 0;     // pieces of generated text or arguments that passed: the estimate of a cut stream
+  std::int64_t relayed_bytes = 0;      // bytes of generated text in a plain reply without usage
+  std::string upstream_request_id;
+  std::optional<Instant> sent_at;
+  std::optional<Instant> first_token_at;
+  std::optional<Instant> upstream_ended_at;
+  bool estimated = false;  // `usage` is our own count
+  std::int64_t cost_micro_usd = 0;
+  bool settled = false;
+
+  // The reply that ends the exchange without an upstream call (a refusal, the model list).
+  std::optional<Reply> reply;
+};
+
+// The client's side of an exchange: a bridge to asyncio, later a connection of the native door, a recorder in tests.
+// All calls come from the exchange's loop thread, in order; `end` or `reply` is the last.
+class ClientSide {
+ public:
+  virtual ~ClientSide() = default;
+  virtual void reply(Reply reply) = 0;
+  virtual void begin(int status, HeaderList headers) = 0;
+  virtual void data(std::string bytes) = 0;
+  virtual void end() = 0;
+};
+
+}  // namespace sentinel::engine

@@ -1,0 +1,320 @@
+#include "sentinel/engine/pipeline.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "sentinel/engine/model_list.hpp"
+#include "sentinel/engine/replies.hpp"
+#include "sentinel/engine/upstream_request.hpp"
+
+namespace sentinel::engine {
+namespace {
+
+bool same_name(std::string_view name, std::string_view lower) {
+  if (name.size() != lower.size()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] + 32) : name[i];
+    if (c != lower[i]) return false;
+  }
+  return true;
+}
+
+bool has_control_byte(std::string_view value) {
+  return std::any_of(value.begin(), value.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte < 0x20 && c != '\t') || byte == 0x7f;
+  });
+}
+
+bool is_request_id(std::string_view value) {
+  constexpr std::size_t kMostBytes = 128;
+  if (value.empty() || value.size() > kMostBytes) return false;
+  return std::all_of(value.begin(), value.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
+// "req_", the time in 14 hexadecimal digits of microseconds, 18 random ones. Ids that grow with time keep the ledger's
+// primary key append-only, which halves the cost of storing a record.
+std::string make_request_id(Instant now, Random& random) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  constexpr int kTimeDigits = 14;
+  std::string id = "req_";
+  id.reserve(40);
+  const auto time = static_cast<std::uint64_t>(now.unix_time.count());
+  for (int digit = kTimeDigits - 1; digit >= 0; --digit) id.push_back(kDigits[(time >> (4 * digit)) & 15U]);
+  random.append_hex(id);
+  const std::uint64_t rest = random.next();
+  id.push_back(kDigits[rest & 15U]);
+  id.push_back(kDigits[(rest >> 4U) & 15U]);
+  return id;
+}
+
+std::string_view without_bearer(std::string_view value) {
+  constexpr std::size_t kSchemeBytes = 7;
+  if (value.size() <= kSchemeBytes || !same_name(value.substr(0, kSchemeBytes), "bearer ")) return {};
+  value.remove_prefix(kSchemeBytes);
+  while (value.starts_with(' ')) value.remove_prefix(1);
+  return value;
+}
+
+}  // namespace
+
+// The headers that mean something to us, found in one pass.
+struct Pipeline::KnownHeaders {
+  std::string_view authorization;
+  std::string_view api_key;
+  std::string_view request_id;
+  std::string_view traceparent;
+  std::string_view content_encoding;
+  std::string_view overhead;
+  ForwardedHeaders forwarded;
+
+  std::string_view* slot(std::string_view name) {
+    switch (name.size()) {
+      case 9: return same_name(name, "x-api-key") ? &api_key : nullptr;
+      case 10: return same_name(name, "tracestate") ? &forwarded.tracestate : nullptr;
+      case 11:
+        if (same_name(name, "traceparent")) return &traceparent;
+        return same_name(name, "openai-beta") ? &forwarded.openai_beta : nullptr;
+      case 12: return same_name(name, "x-request-id") ? &request_id : nullptr;
+      case 13: return same_name(name, "authorization") ? &authorization : nullptr;
+      case 14: return same_name(name, "anthropic-beta") ? &forwarded.anthropic_beta : nullptr;
+      case 15: return same_name(name, "idempotency-key") ? &forwarded.idempotency_key : nullptr;
+      case 16: return same_name(name, "content-encoding") ? &content_encoding : nullptr;
+      case 17: return same_name(name, "anthropic-version") ? &forwarded.anthropic_version : nullptr;
+      case 22: return same_name(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
+      default: return nullptr;
+    }
+  }
+};
+
+Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink, metrics::LabelNames& labels)
+    : keys_(keys), snapshots_(snapshots), sink_(sink) {
+  for (std::size_t i = 0; i < kEndpoints; ++i) {
+    endpoint_labels_[i] = labels.endpoints.intern(info(static_cast<Endpoint>(i)).name);
+  }
+}
+
+std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
+  auto exchange = std::make_unique<Exchange>();
+  exchange->started = now;
+  exchange->snapshot = snapshots_.get();
+  exchange->in_flight = InFlight(in_flight_);
+  exchange->closing = drain_state() != DrainState::serving;
+  exchange->request_id = make_request_id(now, lane.random);
+  return exchange;
+}
+
+std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, std::string body, Instant now) {
+  auto exchange = begin(lane, now);
+  Status governed = govern(lane, *exchange, head, body);
+  if (!governed) exchange->reply = error_reply(*exchange, governed.error());
+  if (!governed) exchange->error = std::move(governed.error());
+  if (exchange->reply) exchange->status = exchange->reply->status;
+  if (exchange->error) exchange->outcome = journal::Outcome::refused;
+  return exchange;
+}
+
+// A request's way up to the upstream call. The numbers are those of the design's pipeline.
+Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body) {
+  KnownHeaders known;
+  Status parsed = parse_head(lane, exchange, head, known);  // 1 parse: the head
+  if (!parsed) return parsed;
+  Status identified = identify(exchange, known);  // 2 principal
+  if (!identified) return identified;
+  if (exchange.endpoint == Endpoint::models) {
+    auto models = model_list(exchange, head.path);
+    if (!models) return std::move(models.error());
+    exchange.reply = std::move(*models);
+    return Done{};
+  }
+  auto facts = lane.requests.read(exchange.endpoint, body);  // 1 parse: the body, once we know who asks
+  if (!facts) return std::move(facts.error());
+  exchange.facts = std::move(*facts);
+  Status checked = check(exchange);  // 3 check
+  if (!checked) return checked;
+  // 4 exact look-up, 5 join, 6 semantic look-up: seats of the caches and of flights
+  Status admitted = admit(exchange);  // 7 admit
+  if (!admitted) return admitted;
+  prepare_upstream_request(exchange, known.forwarded, std::move(body), lane.random);  // 8 send: which target, which bytes
+  return Done{};
+}
+
+std::unique_ptr<Exchange> Pipeline::refuse(Lane& lane, const RequestHead& head, Error error, Instant now) {
+  auto exchange = begin(lane, now);
+  KnownHeaders known;
+  Status parsed = parse_head(lane, *exchange, head, known);
+  if (parsed) parsed = identify(*exchange, known);
+  if (!parsed) error = std::move(parsed.error());
+  exchange->reply = error_reply(*exchange, error);
+  exchange->status = exchange->reply->status;
+  exchange->error = std::move(error);
+  exchange->outcome = journal::Outcome::refused;
+  return exchange;
+}
+
+Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& head, KnownHeaders& known) const {
+  exchange.endpoint = head.endpoint;
+  const Limits& limits = exchange.snapshot->limits;
+  std::size_t bytes = head.path.size() + head.query.size();
+  bool control = false;
+  const std::string_view* twice = nullptr;
+  for (const auto& header : head.headers) {
+    bytes += header.name.size() + header.value.size() + 4;
+    control = control || has_control_byte(header.value);
+    std::string_view* slot = known.slot(header.name);
+    if (slot == nullptr) continue;
+    if (slot->data() != nullptr) twice = &header.name;
+    *slot = header.value;
+  }
+  if (is_request_id(known.request_id)) exchange.request_id = known.request_id;
+  exchange.trace = begin_span(read_traceparent(known.traceparent), lane.random);
+  if (exchange.trace.parent_id.empty()) known.forwarded.tracestate = {};
+  exchange.wants_overhead = known.overhead.data() != nullptr;
+  if (bytes > limits.head_bytes || head.headers.size() > limits.headers) {
+    return Error(ErrorCode::headers_too_large, "the request's head is over " + std::to_string(limits.head_bytes) +
+                                                   " bytes or " + std::to_string(limits.headers) + " headers");
+  }
+  if (control) return Error(ErrorCode::invalid_request, "a header value holds a control byte");
+  if (twice != nullptr) return Error(ErrorCode::invalid_request, "the header " + std::string(*twice) + " stands twice");
+  if (!known.forwarded.are_ascii()) return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
+  if (!known.content_encoding.empty() && !same_name(known.content_encoding, "identity")) {
+    return Error(ErrorCode::invalid_request, "compressed request bodies are not supported", "content-encoding");
+  }
+  return Done{};
+}
+
+Status Pipeline::identify(Exchange& exchange, const KnownHeaders& known) const {
+  if (drain_state() >= DrainState::refusing) {
+    return Error(ErrorCode::server_shutting_down, "the server is shutting down; try another instance");
+  }
+  if (exchange.snapshot->insecure) return Done{};
+  const std::string_view bearer = without_bearer(known.authorization);
+  if (!bearer.empty() && !known.api_key.empty() && bearer != known.api_key) {
+    return Error(ErrorCode::invalid_request, "Authorization and x-api-key carry different credentials");
+  }
+  const std::string_view credential = bearer.empty() ? known.api_key : bearer;
+  if (credential.empty()) {
+    return Error(ErrorCode::invalid_api_key, "no API key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
+  }
+  exchange.principal = keys_.find(credential);
+  if (!exchange.principal) return Error(ErrorCode::invalid_api_key, "the API key is unknown, malformed or revoked");
+  return Done{};
+}
+
+Status Pipeline::check(Exchange& exchange) const {
+  const Principal* principal = exchange.principal.get();
+  const Scope scope = info(exchange.endpoint).scope;
+  if (principal != nullptr && !principal->may_use(scope)) {
+    return Error(ErrorCode::scope_missing, "this API key may not use " + std::string(info(exchange.endpoint).name));
+  }
+  if (principal != nullptr && !principal->may_use(exchange.facts.model)) {
+    return Error(ErrorCode::model_not_allowed, "this API key may not use the model \"" + exchange.facts.model + "\"",
+                 "model");
+  }
+  exchange.route = exchange.snapshot->find_route(exchange.facts.model);
+  if (exchange.route == nullptr) {
+    return Error(ErrorCode::model_not_found, "no route serves the model \"" + exchange.facts.model + "\"", "model");
+  }
+  return Done{};
+}
+
+// The seat of token counting and reservations; for now only the bound on how much may be in flight at all.
+Status Pipeline::admit(Exchange& exchange) {
+  if (in_flight() > exchange.snapshot->limits.in_flight) {
+    return Error(ErrorCode::overloaded, "too many requests are in flight on this instance");
+  }
+  return Done{};
+}
+
+namespace {
+
+// What nobody can be billed for leaves no record: listing models, and refusals before anybody is known (a flood of bad
+// keys must not fill the ledger).
+bool is_recorded(const Exchange& exchange) {
+  if (exchange.endpoint == Endpoint::models) return false;
+  return exchange.principal || exchange.snapshot->insecure;
+}
+
+}  // namespace
+
+void Pipeline::finish(Lane& lane, Exchange& exchange, Instant now) {
+  assert(!exchange.settled);
+  exchange.settled = true;
+  settle_tokens(exchange);
+  count(lane, exchange, now);
+  if (is_recorded(exchange)) record(exchange, now);
+  exchange.in_flight.release();
+}
+
+// The provider's figures, or an estimate: a token per piece relayed, and four bytes of text a token otherwise.
+void Pipeline::settle_tokens(Exchange& exchange) const {
+  constexpr std::int64_t kBytesPerToken = 4;
+  if (!exchange.usage && exchange.billable) {
+    stream::Usage estimate;
+    estimate.prompt = (exchange.facts.text_bytes + kBytesPerToken - 1) / kBytesPerToken;
+    const std::int64_t from_bytes = (exchange.relayed_bytes + kBytesPerToken - 1) / kBytesPerToken;
+    estimate.completion = exchange.relayed_deltas > 0 ? exchange.relayed_deltas : from_bytes;
+    exchange.usage = estimate;
+    exchange.estimated = true;
+  }
+  if (!exchange.usage) return;
+  const Price* price = exchange.snapshot->price_of(exchange.upstream_model);
+  if (price != nullptr) exchange.cost_micro_usd = cost_micro_usd(*price, *exchange.usage);
+}
+
+void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
+  metrics::ExchangeSample sample;
+  sample.endpoint = endpoint_labels_[static_cast<std::size_t>(exchange.endpoint)];
+  if (exchange.route != nullptr) sample.model = exchange.route->metric_id;
+  sample.status = exchange.status;
+  sample.duration = now - exchange.started;
+  sample.overhead = sample.duration;
+  sample.outcome = exchange.outcome;
+  sample.cost_micro_usd = exchange.cost_micro_usd;
+  if (exchange.target != nullptr && exchange.sent_at) {
+    metrics::UpstreamSample upstream;
+    upstream.target = exchange.target->metric_id;
+    upstream.duration = exchange.upstream_ended_at.value_or(now) - *exchange.sent_at;
+    if (exchange.first_token_at) upstream.first_token = *exchange.first_token_at - *exchange.sent_at;
+    sample.overhead -= upstream.duration;
+    sample.upstream = upstream;
+  }
+  if (exchange.usage) {
+    const stream::Usage& usage = *exchange.usage;
+    sample.tokens = {usage.prompt, usage.completion, usage.cached, usage.cache_write, usage.reasoning};
+  }
+  lane.metrics.observe(sample);
+}
+
+void Pipeline::record(const Exchange& exchange, Instant now) {
+  journal::UsageRecord record;
+  record.request_id = exchange.request_id;
+  record.ts_us = exchange.started.unix_time.count();
+  if (exchange.principal) {
+    record.key_id = exchange.principal->key_id;
+    record.account_id = exchange.principal->account();
+  }
+  record.endpoint = info(exchange.endpoint).name;
+  record.model = exchange.facts.model;
+  if (exchange.target != nullptr) record.target = target_label(exchange);
+  if (exchange.usage) {
+    record.prompt_tokens = exchange.usage->prompt;
+    record.completion_tokens = exchange.usage->completion;
+    record.cached_tokens = exchange.usage->cached;
+    record.reasoning_tokens = exchange.usage->reasoning;
+  }
+  record.estimated = exchange.estimated;
+  record.cost_micro_usd = exchange.cost_micro_usd;
+  record.price_version = exchange.snapshot->price_version;
+  record.outcome = exchange.outcome;
+  record.status = exchange.status;
+  record.latency_us = (now - exchange.started).count();
+  if (exchange.first_token_at) record.ttft_us = (*exchange.first_token_at - exchange.started).count();
+  if (exchange.error) record.error_code = info(exchange.error->code).name;
+  record.trace_id = exchange.trace.trace_id;
+  sink_.push(std::move(record));
+}
+
+}  // namespace sentinel::engine

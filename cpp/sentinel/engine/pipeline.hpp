@@ -1,0 +1,95 @@
+// A request's way (docs/architecture.md, "Life of a request"): the two pure calls that govern it.
+//
+//   decide(head, body, now): 1 parse, 2 principal, 3 check, 4 exact look-up, 5 join, 6 semantic look-up, 7 admit, and the
+//                            choice of step 8 -> an exchange that is answered, or ready to be sent
+//   finish(exchange, now):   10 settle -> usage, cost, record, metrics, once
+//
+// Between them a loop carries out 8 send and 9 relay (runtime.hpp). Steps 4 to 7 have their seat in decide and are filled
+// by later issues. Contract: no I/O, no clock, no Python. Cost: bench/cpp/pipeline_bench.cpp.
+// Thread rule: any thread, each with its own Lane.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <string>
+
+#include "sentinel/base/random.hpp"
+#include "sentinel/engine/drain.hpp"
+#include "sentinel/engine/exchange.hpp"
+#include "sentinel/engine/principal.hpp"
+#include "sentinel/engine/snapshot.hpp"
+#include "sentinel/journal/sqlite_sink.hpp"
+#include "sentinel/metrics/labels.hpp"
+#include "sentinel/metrics/lane.hpp"
+#include "sentinel/stream/json.hpp"
+
+namespace sentinel::engine {
+
+// What one thread needs for itself to decide and finish.
+struct Lane {
+  Lane(std::uint64_t seed, metrics::MetricLane& lane) : random(seed), metrics(lane) {}
+  Random random;
+  metrics::MetricLane& metrics;
+  RequestReader requests;
+  stream::JsonParser answers;
+};
+
+// The immutable snapshot in force; readers keep the one they took.
+class SnapshotHolder {
+ public:
+  std::shared_ptr<const Snapshot> get() const {
+    const std::shared_lock lock(mutex_);
+    return current_;
+  }
+  void set(std::shared_ptr<const Snapshot> next) {
+    const std::unique_lock lock(mutex_);
+    current_.swap(next);
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;
+  std::shared_ptr<const Snapshot> current_;
+};
+
+class Pipeline {
+ public:
+  Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink, metrics::LabelNames& labels);
+
+  // Never null. `body` needs kBodyPadding bytes of capacity behind its end.
+  std::unique_ptr<Exchange> decide(Lane& lane, const RequestHead& head, std::string body, Instant now);
+
+  // A request that the door itself had to refuse (too large, too slow): same reply and books as any refusal.
+  std::unique_ptr<Exchange> refuse(Lane& lane, const RequestHead& head, Error error, Instant now);
+
+  // Once per exchange, before the client hears of its end.
+  void finish(Lane& lane, Exchange& exchange, Instant now);
+
+  // Sequentially consistent with in_flight: a request is either counted before the state is looked at, or refused.
+  void set_drain_state(DrainState state) { drain_.store(state); }
+  DrainState drain_state() const { return drain_.load(); }
+  std::int64_t in_flight() const { return in_flight_.load(); }
+
+ private:
+  struct KnownHeaders;
+  std::unique_ptr<Exchange> begin(Lane& lane, Instant now);
+  Status govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body);
+  Status parse_head(Lane& lane, Exchange& exchange, const RequestHead& head, KnownHeaders& known) const;
+  Status identify(Exchange& exchange, const KnownHeaders& known) const;
+  Status check(Exchange& exchange) const;
+  Status admit(Exchange& exchange);
+  void settle_tokens(Exchange& exchange) const;
+  void count(Lane& lane, const Exchange& exchange, Instant now) const;
+  void record(const Exchange& exchange, Instant now);
+
+  KeyTable& keys_;
+  SnapshotHolder& snapshots_;
+  journal::SqliteSink& sink_;
+  std::array<metrics::LabelId, kEndpoints> endpoint_labels_{};
+  std::atomic<DrainState> drain_{DrainState::serving};
+  std::atomic<std::int64_t> in_flight_{0};
+};
+
+}  // namespace sentinel::engine

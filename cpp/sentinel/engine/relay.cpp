@@ -1,0 +1,92 @@
+#include "sentinel/engine/relay.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "sentinel/stream/reply.hpp"
+
+namespace sentinel::engine {
+namespace {
+
+stream::Protocol protocol_of(Endpoint endpoint) {
+  switch (endpoint) {
+    case Endpoint::completions: return stream::Protocol::completions;
+    case Endpoint::embeddings: return stream::Protocol::embeddings;
+    case Endpoint::responses: return stream::Protocol::responses;
+    case Endpoint::messages: return stream::Protocol::messages;
+    case Endpoint::chat:
+    case Endpoint::query:
+    case Endpoint::models: return stream::Protocol::chat;
+  }
+  return stream::Protocol::chat;
+}
+
+}  // namespace
+
+StreamRelay::StreamRelay(Exchange& exchange, stream::JsonParser& parser)
+    : exchange_(exchange),
+      accumulator_(protocol_of(exchange.endpoint), {exchange.snapshot->limits.event_bytes, 0}, parser) {}
+
+Status StreamRelay::feed(std::string_view bytes, Instant now, std::string& out) {
+  using Kind = stream::StreamEvent::Kind;
+  const auto pass = [this, now, &out](const stream::StreamEvent& event) {
+    if (event.kind == Kind::content && !exchange_.first_token_at) exchange_.first_token_at = now;
+    if (event.kind == Kind::usage_only && exchange_.usage_added) return;
+    std::string& place = accumulator_.finished() ? terminal_ : out;
+    const bool tells_error = event.kind == Kind::error || accumulator_.failed();
+    if (tells_error && exchange_.credential != nullptr) {
+      place += scrub(event.raw, *exchange_.credential);
+    } else {
+      place += event.raw;
+    }
+  };
+  Status fed = accumulator_.feed(bytes, pass);
+  if (finished()) return Done{};  // what follows the terminal event is of no account
+  return fed;
+}
+
+Status StreamRelay::finish() {
+  if (finished() || accumulator_.failed()) return Done{};
+  return Error(ErrorCode::upstream_error, "the upstream ended the stream without its terminal event");
+}
+
+void StreamRelay::report() {
+  exchange_.relayed_deltas = accumulator_.content_deltas();
+  if (accumulator_.usage() == nullptr) return;
+  exchange_.usage = *accumulator_.usage();
+  exchange_.estimated = accumulator_.usage_estimated();
+}
+
+Status accept_plain(Exchange& exchange, std::string_view content_type, std::string_view body,
+                    stream::JsonParser& parser) {
+  if (content_type.find("json") == std::string_view::npos) {
+    return Error(ErrorCode::upstream_error, "the upstream answered with something else than JSON");
+  }
+  auto facts = stream::read_reply(protocol_of(exchange.endpoint), body, parser);
+  if (!facts) return std::move(facts.error());
+  if (facts->is_error) return Error(ErrorCode::upstream_error, "the upstream answered 200 with an error in the body");
+  exchange.usage = facts->usage;
+  exchange.relayed_bytes = facts->content_bytes;
+  return Done{};
+}
+
+std::string scrub(std::string_view text, std::string_view credential) {
+  constexpr std::size_t kRun = 12;
+  constexpr std::string_view kMark = "[redacted]";
+  const std::size_t window = std::min(kRun, credential.size());
+  if (window == 0) return std::string(text);
+  std::unordered_set<std::string_view> runs;
+  for (std::size_t i = 0; i + window <= credential.size(); ++i) runs.insert(credential.substr(i, window));
+  std::string clean;
+  std::size_t redacted_to = 0;  // end of the run found last
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (at + window <= text.size() && runs.contains(text.substr(at, window))) {
+      if (at >= redacted_to) clean += kMark;
+      redacted_to = at + window;
+    }
+    if (at >= redacted_to) clean += text[at];
+  }
+  return clean;
+}
+
+}  // namespace sentinel::engine

@@ -1,0 +1,128 @@
+// Configuration as the engine sees it: an immutable snapshot, built whole from one JSON document or not at all.
+//
+// Contract: Python resolves defaults, units and secrets (sentinel.config) and hands the document over; from_json checks
+// what memory safety and routing need and names the member at fault. An exchange keeps the snapshot it began with.
+// Cost: find_route and price_of are one hash look-up, plus the wildcards in order of length when nothing matches exactly.
+// Thread rule: immutable after construction; shared by std::shared_ptr.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "sentinel/base/result.hpp"
+#include "sentinel/engine/endpoint.hpp"
+#include "sentinel/metrics/labels.hpp"
+#include "sentinel/net/origin.hpp"
+#include "sentinel/stream/usage.hpp"
+
+namespace sentinel::engine {
+
+struct Limits {
+  std::size_t body_bytes = 0;
+  std::size_t head_bytes = 0;
+  std::size_t headers = 0;
+  std::size_t response_bytes = 0;
+  std::size_t event_bytes = 0;
+  std::int64_t credit_bytes = 0;
+  std::int64_t in_flight = 0;
+};
+
+enum class UpstreamKind : std::uint8_t { openai, azure, anthropic, python };
+
+struct Upstream {
+  std::string name;
+  UpstreamKind kind = UpstreamKind::openai;
+  net::Origin origin;
+  net::Timeouts timeouts;
+  std::string host_header;
+  std::string base_path;      // no trailing slash
+  std::string path_template;  // empty: base_path + "/" + the endpoint's own path
+  std::string query;          // encoded, without "?"
+  std::string auth_header;
+  std::vector<std::string> credentials;
+};
+
+struct Target {
+  const Upstream* upstream = nullptr;
+  std::string model;  // empty: the client's own model name is sent
+  std::uint32_t weight = 1;
+  std::string label;  // "upstream/model", the metric label and x-sentinel-target
+  metrics::LabelId metric_id = metrics::kUnknown;
+};
+
+struct Route {
+  std::string name;
+  std::vector<std::string> aliases;
+  std::vector<Target> targets;
+  std::uint32_t total_weight = 0;
+  std::int64_t default_output_tokens = 0;
+  metrics::LabelId metric_id = metrics::kUnknown;
+};
+
+// Micro-USD per 1,000,000 tokens of each kind.
+struct Price {
+  std::int64_t prompt = 0;
+  std::int64_t cached = 0;
+  std::int64_t cache_write = 0;
+  std::int64_t completion = 0;
+};
+
+// Micro-USD, rounded up: spend is never under-counted by rounding.
+std::int64_t cost_micro_usd(const Price& price, const stream::Usage& usage);
+
+// Names with at most one '*': exact names first, then the longest pattern that matches.
+class NameTable {
+ public:
+  void add(std::string name, std::size_t value);
+  const std::size_t* find(std::string_view name) const;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+  };
+  struct Pattern {
+    std::string prefix;
+    std::string suffix;
+    std::size_t value;
+  };
+  std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> exact_;
+  std::vector<Pattern> patterns_;  // longest first
+};
+
+bool matches_pattern(std::string_view pattern, std::string_view name);
+
+class Snapshot {
+ public:
+  // The error's param names the member of the document that is wrong.
+  static Result<std::shared_ptr<Snapshot>> from_json(std::string_view document);
+
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  const Route* find_route(std::string_view model) const;
+  const Price* price_of(std::string_view model) const;
+
+  // Gives routes and targets their metric labels; once, before the snapshot is shared.
+  void intern_labels(metrics::LabelNames& names);
+
+  std::string version;
+  bool insecure = false;
+  Limits limits;
+  std::vector<std::unique_ptr<Upstream>> upstreams;
+  std::vector<std::unique_ptr<Route>> routes;  // in the document's order
+  std::string price_version;
+
+ private:
+  friend class SnapshotReader;
+  Snapshot() = default;
+  NameTable route_names_;
+  NameTable price_names_;
+  std::vector<Price> prices_;
+};
+
+}  // namespace sentinel::engine

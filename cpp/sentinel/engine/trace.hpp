@@ -1,0 +1,29 @@
+// W3C trace context (https://www.w3.org/TR/trace-context/): read `traceparent`, write it for the upstream call.
+//
+// Contract: a malformed or all-zero traceparent is ignored and a new trace begins. The upstream sees the same trace with
+// our span as its parent; `tracestate` is passed on only with a valid traceparent.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "sentinel/base/random.hpp"
+
+namespace sentinel::engine {
+
+struct TraceContext {
+  std::string trace_id;   // 32 hexadecimal digits
+  std::string parent_id;  // the caller's span, empty for a new trace
+  std::string span_id;    // ours, 16 hexadecimal digits
+  bool sampled = true;
+
+  std::string traceparent() const;
+};
+
+// Nothing unless the header is a valid traceparent.
+std::optional<TraceContext> read_traceparent(std::string_view header);
+
+TraceContext begin_span(std::optional<TraceContext> caller, Random& random);
+
+}  // namespace sentinel::engine
