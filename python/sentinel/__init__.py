@@ -1,0 +1,40 @@
+"""Sentinel: an LLM gateway in one wheel.
+
+    import sentinel
+    app = sentinel.create_app(settings)            # a FastAPI app, served by any ASGI server
+    sentinel.mount(host_app, "/llm", settings)     # the same inside an app of yours
+
+Importing this loads neither FastAPI nor the engine; each name loads what it needs when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentinel.api import create_app, mount
+    from sentinel.config import Settings
+    from sentinel.gateway import Gateway
+
+__all__ = ["Gateway", "Settings", "create_app", "mount"]
+
+_HOMES = {
+    "create_app": "sentinel.api",
+    "mount": "sentinel.api",
+    "Settings": "sentinel.config",
+    "Gateway": "sentinel.gateway",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

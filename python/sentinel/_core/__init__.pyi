@@ -1,0 +1,328 @@
+"""
+The C++ engine of Sentinel. Import it through the sentinel packages, not directly.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import typing
+
+class ManualClock:
+    """
+    A clock that only moves when it is told to; for tests.
+    """
+    def __init__(self) -> None: ...
+    def advance(self, seconds: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        Moves the clock; engines that use it must be ticked to notice.
+        """
+    @property
+    def now_seconds(self) -> float:
+        """
+        Seconds since the clock was made.
+        """
+
+class DrainState:
+    """
+    The steps of stopping, in order.
+
+    Members:
+
+      serving
+
+      announced
+
+      refusing
+
+      aborting
+
+      stopped
+    """
+
+    __members__: typing.ClassVar[dict[str, DrainState]]
+    aborting: typing.ClassVar[DrainState]
+    announced: typing.ClassVar[DrainState]
+    refusing: typing.ClassVar[DrainState]
+    serving: typing.ClassVar[DrainState]
+    stopped: typing.ClassVar[DrainState]
+    @typing.overload
+    def __eq__(self, other: DrainState) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: DrainState) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class Engine:
+    """
+    The engine of one process. ValueError where a document is wrong.
+    """
+    def __init__(
+        self,
+        *,
+        snapshot: str,
+        pepper: str,
+        data_dir: str,
+        usage_database: str = "",
+        loops: typing.SupportsInt | typing.SupportsIndex = 1,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        log_level: str = "info",
+        log_sample: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        log_descriptor: typing.SupportsInt | typing.SupportsIndex = 2,
+        drain_delay_seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        drain_timeout_seconds: typing.SupportsFloat | typing.SupportsIndex = 30.0,
+        clock: ManualClock = None,
+    ) -> None: ...
+    def begin_drain(self, with_delay: bool) -> None:
+        """
+        Starts the drain; with_delay=False skips the time in which it still serves.
+        """
+    def close(self) -> None:
+        """
+        Ends running exchanges, stores records, joins threads; idempotent.
+        """
+    def configure(self, snapshot: str) -> None:
+        """
+        Swaps the configuration, whole or not at all.
+        """
+    def flush(self, timeout_seconds: typing.SupportsFloat | typing.SupportsIndex = 5.0) -> bool:
+        """
+        Waits until all records so far are stored.
+        """
+    def ledger(self) -> dict:
+        """
+        Counts of the usage ledger: accepted, committed, pending, rejected, ...
+        """
+    def log_event(
+        self, level: str, event: str, fields: collections.abc.Sequence[tuple[str, str]]
+    ) -> None:
+        """
+        Writes one JSON log line, redacted.
+        """
+    def metrics(self) -> str:
+        """
+        All metrics in Prometheus' text format 0.0.4.
+        """
+    def put_keys(self, document: str) -> None:
+        """
+        Adds or replaces keys by id.
+        """
+    def remove_key(self, key_id: str) -> bool:
+        """
+        Revokes a key; False if it is not known.
+        """
+    def replace_keys(self, document: str) -> None:
+        """
+        Puts these keys and revokes every other; running streams of those end.
+        """
+    def tick(self) -> None:
+        """
+        Tells the loops that the manual clock has moved.
+        """
+    @property
+    def alive(self) -> bool:
+        """
+        False once closed, and in a forked child.
+        """
+    @property
+    def drain_state(self) -> DrainState: ...
+    @property
+    def in_flight(self) -> int:
+        """
+        Exchanges that have begun and are not settled.
+        """
+
+class Endpoint:
+    """
+    The governed endpoints.
+
+    Members:
+
+      chat
+
+      completions
+
+      embeddings
+
+      responses
+
+      messages
+
+      query
+
+      models
+    """
+
+    __members__: typing.ClassVar[dict[str, Endpoint]]
+    chat: typing.ClassVar[Endpoint]
+    completions: typing.ClassVar[Endpoint]
+    embeddings: typing.ClassVar[Endpoint]
+    messages: typing.ClassVar[Endpoint]
+    models: typing.ClassVar[Endpoint]
+    query: typing.ClassVar[Endpoint]
+    responses: typing.ClassVar[Endpoint]
+    @typing.overload
+    def __eq__(self, other: Endpoint) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: Endpoint) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class ErrorCode:
+    """
+    The refusals a door makes itself.
+
+    Members:
+
+      request_timeout
+
+      body_too_large
+
+      invalid_json
+
+      invalid_request
+    """
+
+    __members__: typing.ClassVar[dict[str, ErrorCode]]
+    body_too_large: typing.ClassVar[ErrorCode]
+    invalid_json: typing.ClassVar[ErrorCode]
+    invalid_request: typing.ClassVar[ErrorCode]
+    request_timeout: typing.ClassVar[ErrorCode]
+    @typing.overload
+    def __eq__(self, other: ErrorCode) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: ErrorCode) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class Bridge:
+    """
+    The engine's side of one asyncio loop; use it on that loop's thread.
+    """
+    def __init__(self, engine: Engine, serves_provider: bool = False) -> None: ...
+    def answer_data(self, call_id: typing.SupportsInt | typing.SupportsIndex, data: bytes) -> bool:
+        """
+        False: wait for `resume` before handing over more.
+        """
+    def answer_end(self, call_id: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def answer_failure(
+        self, call_id: typing.SupportsInt | typing.SupportsIndex, message: str
+    ) -> None: ...
+    def answer_head(
+        self,
+        call_id: typing.SupportsInt | typing.SupportsIndex,
+        status: typing.SupportsInt | typing.SupportsIndex,
+        headers: collections.abc.Iterable,
+    ) -> bool: ...
+    def cancel(self, id: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        The client left.
+        """
+    def close(self) -> None:
+        """
+        Cancels what runs; idempotent.
+        """
+    def drain(self) -> list:
+        """
+        Events (id, status or 0, headers or None, body, more), in order.
+        """
+    def drain_provider(self) -> list:
+        """
+        Provider work (kind, call_id, upstream, endpoint, model, request_id, stream, body).
+        """
+    def fileno(self) -> int:
+        """
+        Readable when drain() or drain_provider() has something.
+        """
+    def flush(self) -> None:
+        """
+        Sends on what was submitted since the last flush.
+        """
+    def refuse(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        query: bytes,
+        headers: collections.abc.Iterable,
+        code: ErrorCode,
+        message: str,
+        param: str = "",
+    ) -> tuple:
+        """
+        The event that answers a request which the door must refuse.
+        """
+    def submit(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        query: bytes,
+        headers: collections.abc.Iterable,
+        body: bytes,
+    ) -> typing.Any:
+        """
+        An id, sent on by flush(), or at once the event that answers: (0, status, headers, body, False).
+        """
+    def taken(
+        self,
+        id: typing.SupportsInt | typing.SupportsIndex,
+        bytes: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        The client's socket took these bytes.
+        """
+
+def key_digest(pepper: str, credential: str) -> bytes:
+    """
+    HMAC-SHA-256 of a credential under the pepper, 32 bytes (RFC 2104).
+    """
+
+def redact(text: str) -> str:
+    """
+    The text with e-mail addresses, card, SSN and phone numbers and keys replaced by marks.
+    """
+
+def truncate_utf8(text: str, max_bytes: typing.SupportsInt | typing.SupportsIndex) -> str:
+    """
+    The text cut to at most max_bytes of UTF-8, never inside a character.
+    """

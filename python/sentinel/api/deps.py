@@ -1,0 +1,54 @@
+"""What the cold routes depend on, as Annotated aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+
+from sentinel.api.errors import ApiError
+from sentinel.gateway import Gateway
+
+__all__ = ["AdminRoute", "GatewayDep", "presented_key"]
+
+
+def get_gateway(request: Request) -> Gateway:
+    """The app's gateway."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(get_gateway)]
+
+
+def presented_key(request: Request) -> str:
+    """The credential of a request, by either header; empty when there is none."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credential.strip():
+        return credential.strip()
+    return request.headers.get("x-api-key", "")
+
+
+def require_admin(request: Request, gateway: Gateway) -> None:
+    """Let the admin key pass: 401 without a key, 403 with any other."""
+    key = presented_key(request)
+    if not key:
+        raise ApiError(401, "invalid_api_key", "no API key: send the admin key")
+    if not gateway.is_admin(key):
+        raise ApiError(403, "scope_missing", "this API key may not use the admin routes")
+
+
+class AdminRoute(APIRoute):
+    """A route for the admin, who is asked for first: FastAPI reads a body before any dependency."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Any]]:
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            require_admin(request, get_gateway(request))
+            response: Response = await handler(request)
+            return response
+
+        return guarded

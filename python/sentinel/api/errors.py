@@ -1,0 +1,92 @@
+"""One error format for the cold routes, the same as the engine's: {"error": {message, type, param, code}}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sentinel.errors import (
+    AccountExists,
+    GatewayError,
+    InvalidAccount,
+    UnknownAccount,
+    UnknownKey,
+)
+
+__all__ = ["ApiError", "add_error_handlers"]
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """A refusal with its status and code; `param` names the member at fault."""
+
+    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+def _response(
+    status: int,
+    code: str,
+    message: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return JSONResponse({"error": error}, status, headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every failure of a cold route leaves in the one format."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(GatewayError, _not_running)
+    for kind in (UnknownKey, UnknownAccount, AccountExists, InvalidAccount):
+        app.add_exception_handler(kind, _accounts_error)
+
+
+async def _api_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return _response(error.status, error.code, error.message, error.param)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _response(400, "invalid_json", "the body is not valid JSON")
+    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    return _response(400, "invalid_request", f"{param or 'body'}: {first['msg']}", param)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return _response(404, "unsupported_endpoint", f"there is no {request.url.path}")
+    if error.status_code == 405:
+        message = f"{request.url.path} does not take {request.method}"
+        return _response(405, "unsupported_endpoint", message, headers=error.headers)
+    code = "invalid_request" if error.status_code < 500 else "internal_error"
+    return _response(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _not_running(_: Request, error: Exception) -> JSONResponse:
+    return _response(503, "not_started", str(error))
+
+
+async def _accounts_error(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, UnknownKey | UnknownAccount):
+        return _response(404, "not_found", str(error))
+    if isinstance(error, AccountExists):
+        return _response(409, "invalid_request", str(error))
+    return _response(400, "invalid_request", str(error))

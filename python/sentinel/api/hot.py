@@ -1,0 +1,197 @@
+"""The hot routes: raw ASGI endpoints that pass bytes to the engine and bytes back.
+
+They are the app's first routes, under whatever middleware the app has. All decisions are the
+engine's; what is done here is what only a door can do: read a body within its bounds, write the
+reply, notice that the client has left, return credit once bytes are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sentinel import _core
+from sentinel.errors import GatewayError
+from sentinel.gateway import Answer, AsyncBridge, Event, Gateway
+
+__all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
+
+HOT_PATHS: dict[str, tuple[str, _core.Endpoint]] = {
+    "/v1/chat/completions": ("POST", _core.Endpoint.chat),
+    "/v1/completions": ("POST", _core.Endpoint.completions),
+    "/v1/embeddings": ("POST", _core.Endpoint.embeddings),
+    "/v1/responses": ("POST", _core.Endpoint.responses),
+    "/v1/messages": ("POST", _core.Endpoint.messages),
+    "/v1/models": ("GET", _core.Endpoint.models),
+    "/v1/models/{model:path}": ("GET", _core.Endpoint.models),
+}
+
+
+def hot_routes(gateway: Gateway) -> list[Route]:
+    """The routes of `HOT_PATHS`, each an endpoint of its own."""
+    return [
+        Route(path, HotEndpoint(gateway, endpoint), methods=[method], name=f"hot:{path}")
+        for path, (method, endpoint) in HOT_PATHS.items()
+    ]
+
+
+class HotShortcut:
+    """Leads requests for hot routes past the router, exception middleware and exit stack.
+
+    Those cost as much as the rest of the door, and a hot route uses nothing of them. The app's own
+    middleware stays outside of this one.
+    """
+
+    def __init__(self, app: ASGIApp, routes: list[Route]) -> None:
+        self._app = app
+        self._endpoints = {
+            (method, route.path): route.app
+            for route in routes
+            for method in route.methods or ()
+            if "{" not in route.path
+        }
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        endpoint = self._app
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            endpoint = self._endpoints.get((scope["method"], path), endpoint)
+        return endpoint(scope, receive, send)
+
+
+class _Refused(Exception):
+    """The door itself has to say no."""
+
+    def __init__(self, code: _core.ErrorCode, message: str) -> None:
+        self.code = code
+        self.message = message
+
+
+class _ClientLeft(Exception):
+    """The client hung up before its request was whole."""
+
+
+class HotEndpoint:
+    """One governed endpoint as an ASGI app."""
+
+    def __init__(self, gateway: Gateway, endpoint: _core.Endpoint) -> None:
+        self._gateway = gateway
+        self._endpoint = endpoint
+        self._body_bytes = gateway.settings.server.limits.body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            bridge = self._gateway.bridge()
+        except GatewayError as error:
+            await _send_whole(send, _not_started(error))
+            return
+        core = bridge.core
+        head = (self._endpoint, scope["path"], scope["query_string"], scope["headers"])
+        try:
+            body = await self._read(bridge, receive, scope["headers"])
+        except _Refused as refused:
+            await _send_whole(send, core.refuse(*head, refused.code, refused.message))
+            return
+        except _ClientLeft:
+            return
+        submitted = core.submit(*head, body)
+        if isinstance(submitted, tuple):
+            await _send_whole(send, submitted)
+            return
+        answer = bridge.expect(submitted, receive)
+        try:
+            await _relay(bridge, answer, send)
+        finally:
+            bridge.forget(answer)
+
+    async def _read(
+        self, bridge: AsyncBridge, receive: Receive, headers: list[tuple[bytes, bytes]]
+    ) -> bytes:
+        """The whole body, within its bounds of bytes and time."""
+        with bridge.body_deadlines as deadlines:
+            try:
+                message = await receive()
+                if message.get("more_body"):
+                    return await self._read_pieces(message, receive, headers)
+            except asyncio.CancelledError:
+                if not deadlines.expired():
+                    raise
+                raise _Refused(
+                    _core.ErrorCode.request_timeout,
+                    f"the request's body did not arrive within {deadlines.seconds} seconds",
+                ) from None
+        if message["type"] == "http.disconnect":
+            raise _ClientLeft
+        body: bytes = message.get("body", b"")
+        self._check(len(body))
+        return body
+
+    async def _read_pieces(
+        self, message: Message, receive: Receive, headers: list[tuple[bytes, bytes]]
+    ) -> bytes:
+        self._check(declared_length(headers))
+        body = bytearray()
+        while True:
+            body += message.get("body", b"")
+            self._check(len(body))
+            if not message.get("more_body"):
+                return bytes(body)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+
+    def _check(self, size: int) -> None:
+        if size > self._body_bytes:
+            raise _Refused(
+                _core.ErrorCode.body_too_large,
+                f"the request's body is over {self._body_bytes} bytes",
+            )
+
+
+def declared_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """The Content-Length of a request, 0 without one."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _not_started(error: GatewayError) -> Event:
+    """The one refusal the engine cannot word, because there is none."""
+    message = {"message": str(error), "type": "server_error", "param": None, "code": "not_started"}
+    body = json.dumps({"error": message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    return (0, 503, headers, body, False)
+
+
+async def _relay(bridge: AsyncBridge, answer: Answer, send: Send) -> None:
+    event = await answer.next()
+    if not event[4]:
+        if event[1]:
+            await _send_whole(send, event)
+        return
+    await send({"type": "http.response.start", "status": event[1], "headers": event[2]})
+    while True:
+        _, _, _, body, more = event
+        if body or not more:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        if not more:
+            return
+        if body:
+            bridge.core.taken(answer.id, len(body))
+        event = await answer.next()
+        if answer.gone:
+            return
+
+
+async def _send_whole(send: Send, event: Event) -> None:
+    _, status, headers, body, _ = event
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

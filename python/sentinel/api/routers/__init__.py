@@ -1,0 +1,1 @@
+"""The cold routes, a file each."""

@@ -1,0 +1,126 @@
+"""`POST /v1/query`: one question, one answer, through the same pipeline as everything else.
+
+The body is read here and not by FastAPI: within the bounds of every governed route, and so that the
+engine refuses a stranger before anything of the body is told, and counts what it refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from sentinel import _core
+from sentinel.api.deps import GatewayDep
+from sentinel.api.schemas.query import Query, QueryAnswer
+from sentinel.gateway import AsyncBridge, Event, Gateway
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["query"])
+
+_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": Query.model_json_schema()}},
+}
+_KEPT = {b"content-type", b"content-length"}
+
+
+class _Refused(Exception):
+    """The body cannot be taken."""
+
+    def __init__(self, code: _core.ErrorCode, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+@router.post(
+    "/v1/query",
+    summary="Ask one question",
+    response_model=QueryAnswer,
+    openapi_extra={"requestBody": _BODY},
+)
+async def query(request: Request, gateway: GatewayDep) -> Response:
+    """The answer, what it cost and whether it came from the cache."""
+    bridge = gateway.bridge()
+    try:
+        question = _parse(await _read(request, gateway))
+        event = await _ask(bridge, question, request)
+    except _Refused as refused:
+        event = bridge.core.refuse(*_head(request), refused.code, refused.message, refused.param)
+    except ClientDisconnect:
+        event = (0, 499, [], b"", False)
+    _, status, headers, body, _ = event
+    kept = {name: value for name, value in headers or [] if name not in _KEPT}
+    if status == 200:
+        body = _answer(body, kept).model_dump_json().encode()
+    response = Response(body, status, media_type="application/json")
+    response.raw_headers.extend(kept.items())
+    return response
+
+
+def _head(request: Request) -> tuple[_core.Endpoint, str, bytes, list[tuple[bytes, bytes]]]:
+    scope = request.scope
+    return (_core.Endpoint.query, scope["path"], scope["query_string"], scope["headers"])
+
+
+async def _read(request: Request, gateway: Gateway) -> bytes:
+    limits = gateway.settings.server.limits
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > limits.body_bytes:
+                    message = f"the request's body is over {limits.body_bytes} bytes"
+                    raise _Refused(_core.ErrorCode.body_too_large, message)
+    except TimeoutError:
+        message = f"the request's body did not arrive within {limits.body_seconds} seconds"
+        raise _Refused(_core.ErrorCode.request_timeout, message) from None
+    return bytes(body)
+
+
+def _parse(body: bytes) -> Query:
+    try:
+        return Query.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        raise _Refused(_core.ErrorCode.invalid_json, "the body is not valid JSON")
+    param = ".".join(str(part) for part in first["loc"])
+    message = f"{param or 'body'}: {first['msg']}"
+    raise _Refused(_core.ErrorCode.invalid_request, message, param)
+
+
+async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
+    body = json.dumps(question.as_chat()).encode()
+    submitted = bridge.core.submit(*_head(request), body)
+    if isinstance(submitted, tuple):
+        return submitted
+    answer = bridge.expect(submitted, request.receive)
+    try:
+        event = await answer.next()
+        return event if event[1] else (0, 499, [], b"", False)
+    finally:
+        bridge.forget(answer)
+
+
+def _answer(body: bytes, headers: dict[bytes, bytes]) -> QueryAnswer:
+    reply: dict[str, Any] = json.loads(body)
+    message = (reply.get("choices") or [{}])[0].get("message") or {}
+    return QueryAnswer.model_validate(
+        {
+            "id": headers[b"x-request-id"].decode(),
+            "answer": message.get("content") or message.get("refusal") or "",
+            "model": reply.get("model") or "",
+            "cache": {"verdict": headers[b"x-sentinel-cache"].decode(), "age_seconds": 0},
+            "usage": reply.get("usage") or {},
+            "cost_micro_usd": int(headers[b"x-sentinel-cost-micro-usd"]),
+        }
+    )

@@ -1,0 +1,1 @@
+"""Bodies of the cold routes, a file a router."""

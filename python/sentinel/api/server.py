@@ -1,0 +1,125 @@
+"""`sentinel serve`: uvicorn with the app, and stopping in order.
+
+uvicorn alone stops listening at SIGTERM. Here the signal first starts the gateway's drain: for
+`drain_delay` it answers as before and says that it is not ready, then it refuses, and only when
+nothing is in flight (or `drain_timeout` has passed) do the listeners close. A second signal ends
+it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import AsyncExitStack
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from sentinel.api.app import build_app
+from sentinel.config import Settings
+from sentinel.errors import GatewayError
+from sentinel.gateway import Gateway
+
+__all__ = ["serve"]
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to us."""
+
+    def install_signal_handlers(self) -> None:
+        """Nothing: `_run` has installed the process's handlers."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Nothing: see above."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    try:
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    except ModuleNotFoundError:
+        loop_factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_run(Gateway(settings)))
+
+
+async def _run(gateway: Gateway) -> int:
+    settings = gateway.settings
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(gateway)
+        alone = settings.admin.port is not None and settings.admin.key is not None
+        listeners = [_listen(settings.server.host, settings.server.port)]
+        servers = [_server(build_app(gateway, "public" if alone else "all"), gateway)]
+        if alone and settings.admin.port is not None:
+            listeners.append(_listen(settings.admin.host, settings.admin.port))
+            servers.append(_server(build_app(gateway, "admin"), gateway))
+        _announce(listeners)
+        drained = _drain_on_signal(gateway, servers)
+        await asyncio.gather(
+            *(server.serve([listener]) for server, listener in zip(servers, listeners, strict=True))
+        )
+        drained.cancel()
+    return 0
+
+
+def _server(app: FastAPI, gateway: Gateway) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",  # the gateway outlives both listeners and is closed by _run
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=gateway.settings.server.limits.head_bytes,
+    )
+    return _Server(config)
+
+
+def _drain_on_signal(gateway: Gateway, servers: list[_Server]) -> asyncio.Task[None]:
+    asked = asyncio.Event()
+    again = asyncio.Event()
+
+    def on_signal() -> None:
+        (again if asked.is_set() else asked).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+    async def stop() -> None:
+        await asked.wait()
+        draining = asyncio.create_task(gateway.drain(with_delay=True))
+        impatient = asyncio.create_task(again.wait())
+        await asyncio.wait({draining, impatient}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        impatient.cancel()
+        for server in servers:
+            server.should_exit = True
+
+    return asyncio.create_task(stop())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise GatewayError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def _announce(listeners: list[socket.socket]) -> None:
+    for listener, what in zip(listeners, ("Sentinel listens on", "Admin routes on"), strict=False):
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"{what} http://{shown}:{port}", flush=True)

@@ -1,0 +1,82 @@
+"""Every exception that Sentinel raises on purpose.
+
+All of them are `SentinelError`; a caller who catches that has caught every expected failure.
+Anything else that escapes is a defect. Messages never repeat a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "AccountExists",
+    "AccountsError",
+    "ConfigError",
+    "ControlError",
+    "Fault",
+    "GatewayError",
+    "InvalidAccount",
+    "SentinelError",
+    "UnknownAccount",
+    "UnknownKey",
+    "UsageError",
+]
+
+
+class SentinelError(Exception):
+    """The root of every expected failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a configuration: where it stands, what is wrong with it."""
+
+    path: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        line = f" (line {self.line})" if self.line is not None else ""
+        return f"{where}{self.message}{line}"
+
+
+class ConfigError(SentinelError, ValueError):
+    """A configuration that cannot be used, with every fault found in it."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults: list[Fault] = list(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class AccountsError(SentinelError):
+    """The key store cannot do what was asked."""
+
+
+class UnknownAccount(AccountsError, LookupError):
+    """No account has this id."""
+
+
+class AccountExists(AccountsError):
+    """The account id or its external id is taken."""
+
+
+class InvalidAccount(AccountsError, ValueError):
+    """An account, key name, scope or model pattern is not well formed."""
+
+
+class UnknownKey(AccountsError, LookupError):
+    """No issued key has this id."""
+
+
+class ControlError(SentinelError):
+    """A running gateway was reached but did not do what was asked."""
+
+
+class UsageError(SentinelError):
+    """The usage database is missing, unreadable or of another version."""
+
+
+class GatewayError(SentinelError, RuntimeError):
+    """The gateway cannot start, is not running, or is used where it cannot work."""

@@ -1,0 +1,9 @@
+"""The gateway: builds and closes everything once. Knows no web framework."""
+
+from __future__ import annotations
+
+from sentinel.gateway.bridge import Answer, AsyncBridge, Event
+from sentinel.gateway.gateway import Gateway
+from sentinel.gateway.keys import Keys
+
+__all__ = ["Answer", "AsyncBridge", "Event", "Gateway", "Keys"]

@@ -1,0 +1,146 @@
+"""asyncio's end of the engine: one bridge per running loop.
+
+The engine writes an eventfd when it has something; the loop's reader takes all of it in one call
+and hands each event to the answer that waits for it. What runs is known by number only: an answer
+that was given up is simply no longer found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+from sentinel import _core
+from sentinel.gateway.deadlines import Deadlines
+from sentinel.gateway.provider_port import ProviderPort
+from sentinel.providers import Provider
+
+__all__ = ["Answer", "AsyncBridge", "Event"]
+
+# (id, status or 0, headers or None, body, more)
+Event = tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]
+
+_GONE: Event = (0, 0, None, b"", False)
+# A task that waits for the client's leaving costs more than a whole decision, and most exchanges
+# end before one would have run: they get it only when they are this old.
+_WATCH_AFTER_SECONDS = 0.01
+
+
+class Answer:
+    """What the engine says about one exchange, event by event."""
+
+    __slots__ = ("_bridge", "_events", "_waiter", "gone", "id", "receive", "watcher")
+
+    def __init__(self, bridge: AsyncBridge, id: int, receive: Callable[[], Awaitable[object]]) -> None:
+        self.id = id
+        self.receive = receive
+        self.gone = False
+        self.watcher: asyncio.Task[None] | None = None
+        self._bridge = bridge
+        self._events: deque[Event] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def next(self) -> Event:
+        """The next event; when the client has left, an end without a status."""
+        while not self._events:
+            if self.gone:
+                return _GONE
+            self._waiter = self._bridge.loop.create_future()
+            await self._waiter
+        return self._events.popleft()
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class AsyncBridge:
+    """Submits requests and gives their answers; use it on its own loop only."""
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        loop: asyncio.AbstractEventLoop,
+        provider: Provider | None,
+        body_seconds: float,
+    ) -> None:
+        self.loop = loop
+        self.body_deadlines = Deadlines(loop, body_seconds)
+        self.core = _core.Bridge(engine, serves_provider=provider is not None)
+        self._answers: dict[int, Answer] = {}
+        self._young: list[Answer] = []
+        self._flush_due = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._has_provider = provider is not None
+        self._providers = ProviderPort(self.core, provider)
+        loop.add_reader(self.core.fileno(), self._ready)
+
+    def expect(self, id: int, receive: Callable[[], Awaitable[object]]) -> Answer:
+        """The answer of a submitted exchange; `receive` is the client's side, watched for its end."""
+        answer = Answer(self, id, receive)
+        self._answers[id] = answer
+        self._young.append(answer)
+        if not self._flush_due:
+            # After all that is ready now: the engine is woken once for every request of this turn.
+            self._flush_due = True
+            self.loop.call_soon(self._flush)
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_WATCH_AFTER_SECONDS, self._watch_old)
+        return answer
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self.core.flush()
+
+    def forget(self, answer: Answer) -> None:
+        """The exchange is over for its caller, however it ended; hangs up if it still runs."""
+        if self._answers.pop(answer.id, None) is not None:
+            self.core.cancel(answer.id)
+        if answer.watcher is not None:
+            answer.watcher.cancel()
+
+    def close(self) -> None:
+        """Stop listening to the engine. Idempotent."""
+        if self.core.fileno() >= 0 and not self.loop.is_closed():
+            self.loop.remove_reader(self.core.fileno())
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self.body_deadlines.close()
+        self._providers.close()
+        self.core.close()
+        for answer in self._answers.values():
+            answer.gone = True
+            answer.wake()
+        self._answers.clear()
+
+    def _ready(self) -> None:
+        events: Iterable[Event] = self.core.drain()
+        for event in events:
+            answer = self._answers.get(event[0])
+            if answer is None:
+                continue
+            if not event[4]:
+                del self._answers[event[0]]
+            answer.put(event)
+        if self._has_provider:
+            self._providers.serve(self.core.drain_provider())
+
+    def _watch_old(self) -> None:
+        self._sweep = None
+        young, self._young = self._young, []
+        for answer in young:
+            if answer.id in self._answers:
+                answer.watcher = self.loop.create_task(self._watch(answer))
+
+    async def _watch(self, answer: Answer) -> None:
+        await answer.receive()  # after the whole body the only thing that can come is the end
+        if self._answers.pop(answer.id, None) is not None:
+            self.core.cancel(answer.id)
+        answer.gone = True
+        answer.wake()

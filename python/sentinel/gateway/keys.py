@@ -1,0 +1,64 @@
+"""Keys of a running gateway: the store on disk and the engine's table, kept in step.
+
+A change is in force in the engine before the call returns. Revoking a key ends its running streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from sentinel import _core
+from sentinel.accounts import AccountRecord, KeyRecord, KeyStore
+from sentinel.types import ConfiguredKey
+
+__all__ = ["Keys"]
+
+
+class Keys:
+    """Accounts and keys, as the admin API and the control socket see them."""
+
+    def __init__(
+        self, store: KeyStore, engine: _core.Engine, configured: Sequence[ConfiguredKey]
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._configured = tuple(configured)
+        self._turn = threading.Lock()
+
+    def reload(self) -> None:
+        """Give the engine exactly the keys that are in force now."""
+        with self._turn:  # what was read first must not be put last: it would revive a revoked key
+            self._engine.replace_keys(self._store.engine_keys(self._configured))
+
+    async def create(
+        self, account: str, name: str, scopes: Sequence[str], models: Sequence[str]
+    ) -> tuple[KeyRecord, str]:
+        """A new key and, this once, its text."""
+        made = await asyncio.to_thread(self._store.create_key, account, name, scopes, models)
+        await asyncio.to_thread(self.reload)
+        return made
+
+    async def revoke(self, key_id: str) -> KeyRecord:
+        """Revoke for good; UnknownKey when there is none."""
+        record = await asyncio.to_thread(self._store.revoke_key, key_id)
+        await asyncio.to_thread(self.reload)
+        return record
+
+    async def list(self) -> list[KeyRecord]:
+        return await asyncio.to_thread(self._store.list_keys)
+
+    async def create_account(self, account: str, external_id: str | None) -> AccountRecord:
+        return await asyncio.to_thread(self._store.create_account, account, external_id)
+
+    async def list_accounts(self) -> list[AccountRecord]:
+        return await asyncio.to_thread(self._store.list_accounts)
+
+    async def set_account_disabled(self, account: str, disabled: bool) -> AccountRecord:
+        record = await asyncio.to_thread(self._store.set_account_disabled, account, disabled)
+        await asyncio.to_thread(self.reload)
+        return record
+
+    def close(self) -> None:
+        self._store.close()
