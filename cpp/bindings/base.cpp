@@ -28,14 +28,15 @@ Duration from_seconds(double seconds) {
 }  // namespace
 
 void bind_base(py::module_& module) {
-  py::class_<ManualClock, std::shared_ptr<ManualClock>>(module, "ManualClock",
-                                                        "A clock that only moves when it is told to; for tests.")
+  py::class_<ManualClock, std::shared_ptr<ManualClock>>(
+      module, "ManualClock", "A clock that only moves when it is told to; for tests.")
       .def(py::init<>())
       .def(
           "advance", [](ManualClock& clock, double seconds) { clock.advance(from_seconds(seconds)); },
           py::arg("seconds"), "Moves the clock; engines that use it must be ticked to notice.")
       .def_property_readonly(
-          "now_seconds", [](const ManualClock& clock) { return static_cast<double>(clock.now().monotonic.count()) / 1e6; },
+          "now_seconds",
+          [](const ManualClock& clock) { return static_cast<double>(clock.now().monotonic.count()) / 1e6; },
           "Seconds since the clock was made.");
 
   module.def("key_digest", &key_digest, py::arg("pepper"), py::arg("credential"),
@@ -43,8 +44,10 @@ void bind_base(py::module_& module) {
   module.def("redact", &redact, py::arg("text"),
              "The text with e-mail addresses, card, SSN and phone numbers and keys replaced by marks.");
   module.def(
-      "truncate_utf8", [](std::string_view text, std::size_t most) { return std::string(utf8::truncate(text, most)); },
-      py::arg("text"), py::arg("max_bytes"), "The text cut to at most max_bytes of UTF-8, never inside a character.");
+      "truncate_utf8",
+      [](std::string_view text, std::size_t most) { return std::string(utf8::truncate(text, most)); },
+      py::arg("text"), py::arg("max_bytes"),
+      "The text cut to at most max_bytes of UTF-8, never inside a character.");
 }
 
 }  // namespace sentinel::bindings

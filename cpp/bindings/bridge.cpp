@@ -1,4 +1,5 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
 
 #include <memory>
 #include <string>
@@ -25,6 +26,13 @@ using engine::ProviderAnswer;
 using engine::ProviderWork;
 using engine::RequestHead;
 
+namespace typing = py::typing;
+using HeaderTuple = typing::Tuple<py::bytes, py::bytes>;
+using Headers = typing::Iterable<HeaderTuple>;
+using EventTuple =
+    typing::Tuple<py::int_, py::int_, typing::Optional<typing::List<HeaderTuple>>, py::bytes, py::bool_>;
+using WorkTuple = typing::Tuple<py::str, py::int_, py::str, py::str, py::str, py::str, py::bool_, py::bytes>;
+
 // Below this a body is decided on faster than the GIL is given back and taken again.
 constexpr std::size_t kLongBody = 16 * 1024;
 
@@ -38,7 +46,7 @@ std::string_view view(py::handle bytes) {
 py::bytes to_bytes(std::string_view text) { return {text.data(), text.size()}; }
 
 // Borrowed views into the caller's objects, which outlive the call.
-std::vector<HeaderView> to_headers(const py::iterable& headers) {
+std::vector<HeaderView> to_headers(const Headers& headers) {
   std::vector<HeaderView> views;
   views.reserve(24);
   for (const py::handle pair : headers) {
@@ -57,9 +65,10 @@ py::list from_headers(const engine::HeaderList& headers) {
 }
 
 // (id, status, headers or None, body, more)
-py::tuple from_event(const BridgeEvent& event) {
+EventTuple from_event(const BridgeEvent& event) {
   py::object headers = event.status == 0 ? py::object(py::none()) : py::object(from_headers(event.headers));
-  return py::make_tuple(event.id, event.status, std::move(headers), to_bytes(event.body), event.more);
+  return EventTuple(
+      py::make_tuple(event.id, event.status, std::move(headers), to_bytes(event.body), event.more));
 }
 
 std::string padded_copy(std::string_view body) {
@@ -74,15 +83,17 @@ struct BorrowedHead {
   RequestHead head;
 };
 
-BorrowedHead to_head(Endpoint endpoint, std::string_view path, const py::bytes& query, const py::iterable& headers) {
+BorrowedHead to_head(Endpoint endpoint, std::string_view path, const py::bytes& query,
+                     const Headers& headers) {
   BorrowedHead borrowed;
   borrowed.headers = to_headers(headers);
   borrowed.head = {endpoint, path, view(query), borrowed.headers};
   return borrowed;
 }
 
-py::object submit(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
-                  const py::iterable& headers, const py::bytes& body) {
+typing::Union<py::int_, EventTuple> submit(Bridge& self, Endpoint endpoint, std::string_view path,
+                                           const py::bytes& query, const Headers& headers,
+                                           const py::bytes& body) {
   const BorrowedHead borrowed = to_head(endpoint, path, query, headers);
   const std::string_view bytes = view(body);
   Bridge::Submitted submitted;
@@ -92,19 +103,20 @@ py::object submit(Bridge& self, Endpoint endpoint, std::string_view path, const 
     const py::gil_scoped_release unlocked;
     submitted = self.submit(borrowed.head, padded_copy(bytes));
   }
-  if (const auto* id = std::get_if<std::uint64_t>(&submitted)) return py::int_(*id);
-  return from_event(std::get<BridgeEvent>(submitted));
+  if (const auto* id = std::get_if<std::uint64_t>(&submitted))
+    return typing::Union<py::int_, EventTuple>(py::int_(*id));
+  return typing::Union<py::int_, EventTuple>(from_event(std::get<BridgeEvent>(submitted)));
 }
 
-py::tuple refuse(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
-                 const py::iterable& headers, ErrorCode code, std::string message, std::string param) {
+EventTuple refuse(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
+                  const Headers& headers, ErrorCode code, std::string message, std::string param) {
   const BorrowedHead borrowed = to_head(endpoint, path, query, headers);
   return from_event(self.refuse(borrowed.head, Error(code, std::move(message), std::move(param))));
 }
 
-py::list drain(Bridge& self) {
+typing::List<EventTuple> drain(Bridge& self) {
   const auto events = self.drain();
-  py::list list(events.size());
+  typing::List<EventTuple> list(events.size());
   for (std::size_t i = 0; i < events.size(); ++i) list[i] = from_event(events[i]);
   return list;
 }
@@ -119,17 +131,17 @@ std::string_view name(ProviderWork::Kind kind) {
 }
 
 // (kind, call_id, upstream, endpoint, model, request_id, stream, body)
-py::list drain_provider(Bridge& self) {
-  py::list list;
+typing::List<WorkTuple> drain_provider(Bridge& self) {
+  typing::List<WorkTuple> list;
   for (const auto& work : self.drain_provider()) {
     const auto& request = work.request;
-    list.append(py::make_tuple(name(work.kind), request.call_id, request.upstream, request.endpoint, request.model,
-                               request.request_id, request.stream, to_bytes(request.body)));
+    list.append(py::make_tuple(name(work.kind), request.call_id, request.upstream, request.endpoint,
+                               request.model, request.request_id, request.stream, to_bytes(request.body)));
   }
   return list;
 }
 
-bool answer_head(Bridge& self, std::uint64_t call_id, int status, const py::iterable& headers) {
+bool answer_head(Bridge& self, std::uint64_t call_id, int status, const Headers& headers) {
   ProviderAnswer answer;
   answer.status = status;
   for (const auto& header : to_headers(headers)) answer.headers.emplace_back(header.name, header.value);
@@ -180,16 +192,18 @@ void bind_enums(py::module_& module) {
 
 void bind_bridge(py::module_& module) {
   bind_enums(module);
-  py::class_<Bridge, std::shared_ptr<Bridge>>(module, "Bridge",
-                                              "The engine's side of one asyncio loop; use it on that loop's thread.")
+  py::class_<Bridge, std::shared_ptr<Bridge>>(
+      module, "Bridge", "The engine's side of one asyncio loop; use it on that loop's thread.")
       .def(py::init(&open_bridge), py::arg("engine"), py::arg("serves_provider") = false,
            py::keep_alive<1, 2>())
       .def("fileno", &Bridge::descriptor, "Readable when drain() or drain_provider() has something.")
-      .def("submit", &submit, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"), py::arg("body"),
+      .def("submit", &submit, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
+           py::arg("body"),
            "An id, sent on by flush(), or at once the event that answers: (0, status, headers, body, False).")
       .def("flush", &Bridge::flush, "Sends on what was submitted since the last flush.")
-      .def("refuse", &refuse, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"), py::arg("code"),
-           py::arg("message"), py::arg("param") = "", "The event that answers a request which the door must refuse.")
+      .def("refuse", &refuse, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
+           py::arg("code"), py::arg("message"), py::arg("param") = "",
+           "The event that answers a request which the door must refuse.")
       .def("drain", &drain, "Events (id, status or 0, headers or None, body, more), in order.")
       .def("taken", &Bridge::taken, py::arg("id"), py::arg("bytes"), "The client's socket took these bytes.")
       .def("cancel", &Bridge::cancel, py::arg("id"), "The client left.")

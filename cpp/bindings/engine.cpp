@@ -1,7 +1,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,16 +21,16 @@ using engine::EngineOptions;
 
 Duration from_seconds(double seconds) { return Duration{static_cast<std::int64_t>(seconds * 1e6)}; }
 
-std::unique_ptr<Engine> start_engine(std::string snapshot, std::string pepper, std::string data_dir,
+std::unique_ptr<Engine> start_engine(std::string snapshot, const py::bytes& pepper, std::string data_dir,
                                      std::string usage_database, std::size_t loops, std::uint64_t seed,
                                      const std::string& log_level, double log_sample, int log_descriptor,
                                      double drain_delay_seconds, double drain_timeout_seconds,
-                                     std::shared_ptr<ManualClock> clock) {
+                                     std::optional<std::shared_ptr<ManualClock>> clock) {
   const auto level = log::level_named(log_level);
   if (!level) throw py::value_error("log_level: no such level \"" + log_level + "\"");
   EngineOptions options;
   options.snapshot = std::move(snapshot);
-  options.pepper = std::move(pepper);
+  options.pepper = pepper;
   options.data_dir = std::move(data_dir);
   options.usage_database = std::move(usage_database);
   options.loops = loops;
@@ -37,16 +39,16 @@ std::unique_ptr<Engine> start_engine(std::string snapshot, std::string pepper, s
   options.log = {*level, log_sample};
   options.drain_delay = from_seconds(drain_delay_seconds);
   options.drain_timeout = from_seconds(drain_timeout_seconds);
-  options.manual_clock = std::move(clock);
+  options.manual_clock = std::move(clock).value_or(nullptr);
   const py::gil_scoped_release unlocked;
   auto started = Engine::start(std::move(options));
   if (!started) throw py::value_error(started.error().message);
   return std::move(*started);
 }
 
-py::dict ledger(const Engine& self) {
+py::typing::Dict<py::str, py::int_> ledger(const Engine& self) {
   const auto stats = self.ledger();
-  py::dict counts;
+  py::typing::Dict<py::str, py::int_> counts;
   counts["accepted"] = stats.accepted;
   counts["committed"] = stats.committed;
   counts["replayed"] = stats.replayed;
@@ -84,19 +86,25 @@ void bind_engine(py::module_& module) {
 
   using Unlocked = py::call_guard<py::gil_scoped_release>;
   py::class_<Engine>(module, "Engine", "The engine of one process. ValueError where a document is wrong.")
-      .def(py::init(&start_engine), py::kw_only(), py::arg("snapshot"), py::arg("pepper"), py::arg("data_dir"),
-           py::arg("usage_database") = "", py::arg("loops") = 1, py::arg("seed") = 0, py::arg("log_level") = "info",
-           py::arg("log_sample") = 1.0, py::arg("log_descriptor") = 2, py::arg("drain_delay_seconds") = 0.0,
-           py::arg("drain_timeout_seconds") = 30.0, py::arg("clock") = py::none())
-      .def("configure", [](Engine& self, const std::string& text) { raise_if_failed(self.configure(text)); },
-           py::arg("snapshot"), "Swaps the configuration, whole or not at all.")
-      .def("put_keys", [](Engine& self, const std::string& text) { raise_if_failed(self.put_keys(text)); },
-           py::arg("document"), "Adds or replaces keys by id.")
-      .def("replace_keys", [](Engine& self, const std::string& text) { raise_if_failed(self.replace_keys(text)); },
-           py::arg("document"), "Puts these keys and revokes every other; running streams of those end.")
+      .def(py::init(&start_engine), py::kw_only(), py::arg("snapshot"), py::arg("pepper"),
+           py::arg("data_dir"), py::arg("usage_database") = "", py::arg("loops") = 1, py::arg("seed") = 0,
+           py::arg("log_level") = "info", py::arg("log_sample") = 1.0, py::arg("log_descriptor") = 2,
+           py::arg("drain_delay_seconds") = 0.0, py::arg("drain_timeout_seconds") = 30.0,
+           py::arg("clock") = py::none())
+      .def(
+          "configure", [](Engine& self, const std::string& text) { raise_if_failed(self.configure(text)); },
+          py::arg("snapshot"), "Swaps the configuration, whole or not at all.")
+      .def(
+          "put_keys", [](Engine& self, const std::string& text) { raise_if_failed(self.put_keys(text)); },
+          py::arg("document"), "Adds or replaces keys by id.")
+      .def(
+          "replace_keys",
+          [](Engine& self, const std::string& text) { raise_if_failed(self.replace_keys(text)); },
+          py::arg("document"), "Puts these keys and revokes every other; running streams of those end.")
       .def("remove_key", &Engine::remove_key, py::arg("key_id"), "Revokes a key; False if it is not known.")
       .def("metrics", &Engine::metrics, Unlocked(), "All metrics in Prometheus' text format 0.0.4.")
-      .def_property_readonly("in_flight", &Engine::in_flight, "Exchanges that have begun and are not settled.")
+      .def_property_readonly("in_flight", &Engine::in_flight,
+                             "Exchanges that have begun and are not settled.")
       .def("ledger", &ledger, "Counts of the usage ledger: accepted, committed, pending, rejected, ...")
       .def("flush", &flush, py::arg("timeout_seconds") = 5.0, "Waits until all records so far are stored.")
       .def("log_event", &log_event, py::arg("level"), py::arg("event"), py::arg("fields"),
@@ -106,7 +114,8 @@ void bind_engine(py::module_& module) {
       .def_property_readonly("drain_state", &Engine::drain_state)
       .def_property_readonly("alive", &Engine::alive, "False once closed, and in a forked child.")
       .def("tick", &Engine::tick, Unlocked(), "Tells the loops that the manual clock has moved.")
-      .def("close", &Engine::close, Unlocked(), "Ends running exchanges, stores records, joins threads; idempotent.");
+      .def("close", &Engine::close, Unlocked(),
+           "Ends running exchanges, stores records, joins threads; idempotent.");
 }
 
 }  // namespace sentinel::bindings

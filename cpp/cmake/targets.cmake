@@ -69,7 +69,7 @@ function(sentinel_tests)
     sentinel_library_of(${folder} library)
     target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/cpp")
     target_link_libraries(${target} PRIVATE ${library} sentinel_flags GTest::gtest_main)
-    gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120 LABELS ${folder}
+    gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES PROPERTIES TIMEOUT 120 LABELS ${folder}
                          WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
   endforeach()
 endfunction()

@@ -41,8 +41,13 @@ class Random {
   // Appends 16 lower-case hexadecimal digits.
   void append_hex(std::string& out) {
     constexpr std::string_view kDigits = "0123456789abcdef";
+    std::array<char, 16> digits;
     std::uint64_t bits = next();
-    for (int i = 0; i < 16; ++i, bits <<= 4U) out.push_back(kDigits[bits >> 60U]);
+    for (char& digit : digits) {
+      digit = kDigits[bits >> 60U];
+      bits <<= 4U;
+    }
+    out.append(digits.data(), digits.size());
   }
 
  private:

@@ -21,7 +21,9 @@ constexpr std::size_t kMostProviderWork = 4096;
 std::uint32_t slot_of(std::uint64_t id) { return static_cast<std::uint32_t>(id); }
 std::uint32_t generation_of(std::uint64_t id) { return static_cast<std::uint32_t>(id >> 32U); }
 
-void add_length(Reply& reply) { reply.headers.emplace_back("content-length", std::to_string(reply.body.size())); }
+void add_length(Reply& reply) {
+  reply.headers.emplace_back("content-length", std::to_string(reply.body.size()));
+}
 
 // One exchange's way back to its bridge.
 class BridgeClient final : public ClientSide {
@@ -49,12 +51,17 @@ class BridgeClient final : public ClientSide {
 
 Result<std::shared_ptr<Bridge>> Bridge::open(Engine& engine, bool serves_provider) {
   const int descriptor = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (descriptor < 0) return Error(ErrorCode::internal_error, std::string("eventfd: ") + std::strerror(errno));
+  if (descriptor < 0)
+    return Error(ErrorCode::internal_error, std::string("eventfd: ") + std::strerror(errno));
   return std::shared_ptr<Bridge>(new Bridge(engine, descriptor, serves_provider));
 }
 
 Bridge::Bridge(Engine& engine, int eventfd, bool serves_provider)
-    : engine_(engine), eventfd_(eventfd), serves_provider_(serves_provider), metrics_(engine.registry()), lane_(engine.next_seed(), metrics_) {}
+    : engine_(engine),
+      eventfd_(eventfd),
+      serves_provider_(serves_provider),
+      metrics_(engine.registry()),
+      lane_(engine.next_seed(), metrics_) {}
 
 Bridge::~Bridge() { ::close(eventfd_); }
 
@@ -78,7 +85,8 @@ void Bridge::flush() {
     const auto others = std::stable_partition(outbox_.begin(), outbox_.end(), [&runner](const auto& live) {
       return &live->flow->runner() != &runner;
     });
-    std::vector<std::unique_ptr<Live>> batch(std::make_move_iterator(others), std::make_move_iterator(outbox_.end()));
+    std::vector<std::unique_ptr<Live>> batch(std::make_move_iterator(others),
+                                             std::make_move_iterator(outbox_.end()));
     outbox_.erase(others, outbox_.end());
     runner.submit(std::move(batch));
   }
@@ -157,9 +165,11 @@ void Bridge::cancel(std::uint64_t id) {
 void Bridge::close() {
   if (std::exchange(closed_, true)) return;
   if (engine_.alive()) flush();
-  for (Slot& slot : slots_) {
-    if (slot.used && slot.flow && engine_.alive()) slot.flow->runner().stop(slot.flow, StopReason::client_gone);
-    slot.flow.reset();
+  for (std::uint32_t index = 0; index < slots_.size(); ++index) {
+    const Slot& slot = slots_[index];
+    if (!slot.used) continue;
+    if (engine_.alive()) slot.flow->runner().stop(slot.flow, StopReason::client_gone);
+    free((std::uint64_t{slot.generation} << 32U) | index);
   }
   const std::lock_guard lock(mutex_);
   events_.clear();

@@ -51,7 +51,8 @@ Result<Document> Document::parse(std::string_view text) {
   simdjson::dom::element root;
   const auto error = parser.parse(text.data(), text.size()).get(root);
   if (error != simdjson::SUCCESS) {
-    return Error(ErrorCode::invalid_json, std::string("not a JSON document: ") + simdjson::error_message(error));
+    return Error(ErrorCode::invalid_json,
+                 std::string("not a JSON document: ") + simdjson::error_message(error));
   }
   return DocumentBuilder::build(root);
 }

@@ -34,6 +34,8 @@ inline constexpr std::array<EndpointInfo, kEndpoints> kEndpointTable{{
     {"/v1/models", "", Scope::none, ErrorShape::openai},
 }};
 
-constexpr const EndpointInfo& info(Endpoint endpoint) { return kEndpointTable[static_cast<std::size_t>(endpoint)]; }
+constexpr const EndpointInfo& info(Endpoint endpoint) {
+  return kEndpointTable[static_cast<std::size_t>(endpoint)];
+}
 
 }  // namespace sentinel::engine

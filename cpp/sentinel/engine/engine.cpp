@@ -33,15 +33,17 @@ Error system_error(const std::string& what) {
 class Engine::DirectoryLock {
  public:
   static Result<std::unique_ptr<DirectoryLock>> take(const std::string& directory) {
-    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot make " + directory);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+      return system_error("cannot make " + directory);
     const std::string path = directory + "/lock";
     const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (descriptor < 0) return system_error("cannot open " + path);
     if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
       ::close(descriptor);
-      return Error(ErrorCode::internal_error,
-                   "another Sentinel engine uses the data directory " + directory +
-                       ": run one process (its loops use all cores), give each its own data_dir, or start no workers");
+      return Error(
+          ErrorCode::internal_error,
+          "another Sentinel engine uses the data directory " + directory +
+              ": run one process (its loops use all cores), give each its own data_dir, or start no workers");
     }
     return std::unique_ptr<DirectoryLock>(new DirectoryLock(descriptor));
   }
@@ -75,7 +77,9 @@ Status Engine::open() {
   journal::SqliteSinkOptions ledger;
   ledger.path = options_.usage_database.empty() ? options_.data_dir + "/usage.db" : options_.usage_database;
   ledger.observer = [this](std::span<const journal::UsageRecord> records) { log_->exchanges(records); };
-  ledger.warning = [this](std::string_view text) { log_event(log::Level::warning, "ledger", {{"message", text}}); };
+  ledger.warning = [this](std::string_view text) {
+    log_event(log::Level::warning, "ledger", {{"message", text}});
+  };
   auto sink = journal::SqliteSink::open(std::move(ledger));
   if (!sink) return std::move(sink.error());
   sink_ = std::move(*sink);
@@ -87,11 +91,12 @@ Status Engine::open() {
   if (!configured) return configured;
 
   for (std::uint64_t i = 0; i < std::max<std::size_t>(options_.loops, 1); ++i) {
-    runners_.push_back(std::make_unique<Runner>(*pipeline_, *clock_, *registry_, next_seed(), (i << kCallIdBits) + 1,
-                                                [this] { note_end(); }));
+    runners_.push_back(std::make_unique<Runner>(*pipeline_, *clock_, *registry_, next_seed(),
+                                                (i << kCallIdBits) + 1, [this] { note_end(); }));
   }
   drain_ = std::make_unique<Drain>(options_.drain_delay, options_.drain_timeout);
-  drain_timer_ = std::make_unique<Timer>([](void* self) { static_cast<Engine*>(self)->advance_drain(); }, this);
+  drain_timer_ =
+      std::make_unique<Timer>([](void* self) { static_cast<Engine*>(self)->advance_drain(); }, this);
   for (auto& runner : runners_) runner->start();
   return Done{};
 }
@@ -145,7 +150,9 @@ void Engine::log_event(log::Level level, std::string_view event, const std::vect
   log_->event(clock_->now().unix_time, level, event, fields);
 }
 
-Runner& Engine::next_runner() { return *runners_[turn_.fetch_add(1, std::memory_order_relaxed) % runners_.size()]; }
+Runner& Engine::next_runner() {
+  return *runners_[turn_.fetch_add(1, std::memory_order_relaxed) % runners_.size()];
+}
 
 bool Engine::alive() const { return !closed_.load() && forks.load() == forks_at_start_; }
 

@@ -95,7 +95,8 @@ void append_json_escaped(std::string& out, std::string_view text) {
 }
 
 std::string error_body(const Error& error, Endpoint endpoint, std::string_view request_id) {
-  return info(endpoint).errors == ErrorShape::anthropic ? anthropic_error(error, request_id) : openai_error(error);
+  return info(endpoint).errors == ErrorShape::anthropic ? anthropic_error(error, request_id)
+                                                        : openai_error(error);
 }
 
 std::string error_event(const Error& error, Endpoint endpoint, std::string_view request_id) {

@@ -54,9 +54,7 @@ enum class StopReason : std::uint8_t { none, client_gone, slow_reader, key_revok
 class InFlight {
  public:
   InFlight() = default;
-  explicit InFlight(std::atomic<std::int64_t>& count) : count_(&count) {
-    count_->fetch_add(1);
-  }
+  explicit InFlight(std::atomic<std::int64_t>& count) : count_(&count) { count_->fetch_add(1); }
   InFlight(InFlight&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
   InFlight& operator=(InFlight&& other) noexcept {
     if (this != &other) {
@@ -102,8 +100,9 @@ struct Exchange {
   journal::Outcome outcome = journal::Outcome::done;
   std::optional<Error> error;
   std::optional<stream::Usage> usage;  // the provider's own figures, or our estimate once settled
-  std::int64_t relayed_deltas = 0;     // pieces of generated text or arguments that passed: the estimate of a cut stream
-  std::int64_t relayed_bytes = 0;      // bytes of generated text in a plain reply without usage
+  std::int64_t relayed_deltas =
+      0;  // pieces of generated text or arguments that passed: the estimate of a cut stream
+  std::int64_t relayed_bytes = 0;  // bytes of generated text in a plain reply without usage
   std::string upstream_request_id;
   std::optional<Instant> sent_at;
   std::optional<Instant> first_token_at;

@@ -36,7 +36,7 @@ struct Live {
   net::Gate credit;
   Timer slow_reader;
   StopReason stop = StopReason::none;
-  bool begun = false;                // the client has the head of a stream
+  bool begun = false;               // the client has the head of a stream
   void (*cancel)(void*) = nullptr;  // hangs up on `source`
   void* source = nullptr;
   Live* previous = nullptr;  // the loop's list of running exchanges

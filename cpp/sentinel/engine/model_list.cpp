@@ -38,7 +38,8 @@ std::string decoded(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdefABCDEF";
   std::string plain;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && kHex.find(text[i + 1]) != std::string_view::npos &&
+    const bool escape = text[i] == '%' && i + 2 < text.size() &&
+                        kHex.find(text[i + 1]) != std::string_view::npos &&
                         kHex.find(text[i + 2]) != std::string_view::npos;
     plain += escape ? static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2])) : text[i];
     if (escape) i += 2;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 #include "sentinel/engine/model_list.hpp"
 #include "sentinel/engine/replies.hpp"
@@ -19,18 +20,35 @@ bool same_name(std::string_view name, std::string_view lower) {
   return true;
 }
 
+bool is_control_byte(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return (byte < 0x20 && c != '\t') || byte == 0x7f;
+}
+
+// Eight bytes a step: the words say "surely not" or "look closer" (the usual has-less and has-zero tricks).
 bool has_control_byte(std::string_view value) {
-  return std::any_of(value.begin(), value.end(), [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte < 0x20 && c != '\t') || byte == 0x7f;
-  });
+  constexpr std::uint64_t kOnes = 0x0101010101010101U;
+  constexpr std::uint64_t kHighs = kOnes << 7U;
+  while (value.size() >= sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, value.data(), sizeof word);
+    const std::uint64_t below_space = (word - kOnes * 0x20) & ~word;
+    const std::uint64_t delete_as_zero = word ^ (kOnes * 0x7f);
+    const std::uint64_t is_delete = (delete_as_zero - kOnes) & ~delete_as_zero;
+    const std::string_view part = value.substr(0, sizeof word);
+    const bool maybe = ((below_space | is_delete) & kHighs) != 0;
+    if (maybe && std::any_of(part.begin(), part.end(), is_control_byte)) return true;
+    value.remove_prefix(sizeof word);
+  }
+  return std::any_of(value.begin(), value.end(), is_control_byte);
 }
 
 bool is_request_id(std::string_view value) {
   constexpr std::size_t kMostBytes = 128;
   if (value.empty() || value.size() > kMostBytes) return false;
   return std::all_of(value.begin(), value.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
 }
 
@@ -68,10 +86,15 @@ struct Pipeline::KnownHeaders {
   std::string_view traceparent;
   std::string_view content_encoding;
   std::string_view overhead;
+  // Not used, but whoever sends one of these twice, or both lengths, wants two readers to see two requests (S3).
+  std::string_view host;
+  std::string_view content_length;
+  std::string_view transfer_encoding;
   ForwardedHeaders forwarded;
 
   std::string_view* slot(std::string_view name) {
     switch (name.size()) {
+      case 4: return same_name(name, "host") ? &host : nullptr;
       case 9: return same_name(name, "x-api-key") ? &api_key : nullptr;
       case 10: return same_name(name, "tracestate") ? &forwarded.tracestate : nullptr;
       case 11:
@@ -79,17 +102,22 @@ struct Pipeline::KnownHeaders {
         return same_name(name, "openai-beta") ? &forwarded.openai_beta : nullptr;
       case 12: return same_name(name, "x-request-id") ? &request_id : nullptr;
       case 13: return same_name(name, "authorization") ? &authorization : nullptr;
-      case 14: return same_name(name, "anthropic-beta") ? &forwarded.anthropic_beta : nullptr;
+      case 14:
+        if (same_name(name, "content-length")) return &content_length;
+        return same_name(name, "anthropic-beta") ? &forwarded.anthropic_beta : nullptr;
       case 15: return same_name(name, "idempotency-key") ? &forwarded.idempotency_key : nullptr;
       case 16: return same_name(name, "content-encoding") ? &content_encoding : nullptr;
-      case 17: return same_name(name, "anthropic-version") ? &forwarded.anthropic_version : nullptr;
+      case 17:
+        if (same_name(name, "transfer-encoding")) return &transfer_encoding;
+        return same_name(name, "anthropic-version") ? &forwarded.anthropic_version : nullptr;
       case 22: return same_name(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
       default: return nullptr;
     }
   }
 };
 
-Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink, metrics::LabelNames& labels)
+Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink,
+                   metrics::LabelNames& labels)
     : keys_(keys), snapshots_(snapshots), sink_(sink) {
   for (std::size_t i = 0; i < kEndpoints; ++i) {
     endpoint_labels_[i] = labels.endpoints.intern(info(static_cast<Endpoint>(i)).name);
@@ -106,7 +134,8 @@ std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
   return exchange;
 }
 
-std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, std::string body, Instant now) {
+std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, std::string body,
+                                           Instant now) {
   auto exchange = begin(lane, now);
   Status governed = govern(lane, *exchange, head, body);
   if (!governed) exchange->reply = error_reply(*exchange, governed.error());
@@ -137,7 +166,8 @@ Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head,
   // 4 exact look-up, 5 join, 6 semantic look-up: seats of the caches and of flights
   Status admitted = admit(exchange);  // 7 admit
   if (!admitted) return admitted;
-  prepare_upstream_request(exchange, known.forwarded, std::move(body), lane.random);  // 8 send: which target, which bytes
+  prepare_upstream_request(exchange, known.forwarded, std::move(body),
+                           lane.random);  // 8 send: which target, which bytes
   return Done{};
 }
 
@@ -154,7 +184,8 @@ std::unique_ptr<Exchange> Pipeline::refuse(Lane& lane, const RequestHead& head, 
   return exchange;
 }
 
-Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& head, KnownHeaders& known) const {
+Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& head,
+                            KnownHeaders& known) const {
   exchange.endpoint = head.endpoint;
   const Limits& limits = exchange.snapshot->limits;
   std::size_t bytes = head.path.size() + head.query.size();
@@ -173,14 +204,21 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
   if (exchange.trace.parent_id.empty()) known.forwarded.tracestate = {};
   exchange.wants_overhead = known.overhead.data() != nullptr;
   if (bytes > limits.head_bytes || head.headers.size() > limits.headers) {
-    return Error(ErrorCode::headers_too_large, "the request's head is over " + std::to_string(limits.head_bytes) +
-                                                   " bytes or " + std::to_string(limits.headers) + " headers");
+    return Error(ErrorCode::headers_too_large, "the request's head is over " +
+                                                   std::to_string(limits.head_bytes) + " bytes or " +
+                                                   std::to_string(limits.headers) + " headers");
   }
   if (control) return Error(ErrorCode::invalid_request, "a header value holds a control byte");
-  if (twice != nullptr) return Error(ErrorCode::invalid_request, "the header " + std::string(*twice) + " stands twice");
-  if (!known.forwarded.are_ascii()) return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
+  if (twice != nullptr)
+    return Error(ErrorCode::invalid_request, "the header " + std::string(*twice) + " stands twice");
+  if (known.content_length.data() != nullptr && known.transfer_encoding.data() != nullptr) {
+    return Error(ErrorCode::invalid_request, "Content-Length and Transfer-Encoding stand side by side");
+  }
+  if (!known.forwarded.are_ascii())
+    return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
   if (!known.content_encoding.empty() && !same_name(known.content_encoding, "identity")) {
-    return Error(ErrorCode::invalid_request, "compressed request bodies are not supported", "content-encoding");
+    return Error(ErrorCode::invalid_request, "compressed request bodies are not supported",
+                 "content-encoding");
   }
   return Done{};
 }
@@ -196,10 +234,12 @@ Status Pipeline::identify(Exchange& exchange, const KnownHeaders& known) const {
   }
   const std::string_view credential = bearer.empty() ? known.api_key : bearer;
   if (credential.empty()) {
-    return Error(ErrorCode::invalid_api_key, "no API key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
+    return Error(ErrorCode::invalid_api_key,
+                 "no API key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
   }
   exchange.principal = keys_.find(credential);
-  if (!exchange.principal) return Error(ErrorCode::invalid_api_key, "the API key is unknown, malformed or revoked");
+  if (!exchange.principal)
+    return Error(ErrorCode::invalid_api_key, "the API key is unknown, malformed or revoked");
   return Done{};
 }
 
@@ -207,15 +247,17 @@ Status Pipeline::check(Exchange& exchange) const {
   const Principal* principal = exchange.principal.get();
   const Scope scope = info(exchange.endpoint).scope;
   if (principal != nullptr && !principal->may_use(scope)) {
-    return Error(ErrorCode::scope_missing, "this API key may not use " + std::string(info(exchange.endpoint).name));
+    return Error(ErrorCode::scope_missing,
+                 "this API key may not use " + std::string(info(exchange.endpoint).name));
   }
   if (principal != nullptr && !principal->may_use(exchange.facts.model)) {
-    return Error(ErrorCode::model_not_allowed, "this API key may not use the model \"" + exchange.facts.model + "\"",
-                 "model");
+    return Error(ErrorCode::model_not_allowed,
+                 "this API key may not use the model \"" + exchange.facts.model + "\"", "model");
   }
   exchange.route = exchange.snapshot->find_route(exchange.facts.model);
   if (exchange.route == nullptr) {
-    return Error(ErrorCode::model_not_found, "no route serves the model \"" + exchange.facts.model + "\"", "model");
+    return Error(ErrorCode::model_not_found, "no route serves the model \"" + exchange.facts.model + "\"",
+                 "model");
   }
   return Done{};
 }

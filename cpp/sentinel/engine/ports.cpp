@@ -29,7 +29,8 @@ net::ResponseHead to_head(int status, const HeaderList& headers) {
 
 }  // namespace
 
-ProviderCall::ProviderCall(net::Loop& loop, ProviderPort& port, std::uint64_t call_id, const net::Timeouts& timeouts)
+ProviderCall::ProviderCall(net::Loop& loop, ProviderPort& port, std::uint64_t call_id,
+                           const net::Timeouts& timeouts)
     : loop_(loop),
       port_(port),
       call_id_(call_id),
@@ -69,7 +70,8 @@ net::Awaitable<Status> ProviderCall::next_answer(Duration patience, Waiting wait
   timer_.cancel();
   if (cancelled_) co_return Error(ErrorCode::upstream_error, "cancelled");
   if (answers_.empty()) {
-    co_return Error(ErrorCode::upstream_timeout, "the provider did not give its " + std::string(phase) + " in time");
+    co_return Error(ErrorCode::upstream_timeout,
+                    "the provider did not give its " + std::string(phase) + " in time");
   }
   if (answers_.front().failure) {
     ended_ = true;
@@ -87,7 +89,8 @@ net::Awaitable<Result<net::ResponseHead>> ProviderCall::send(const Exchange& exc
   request.request_id = exchange.request_id;
   request.stream = exchange.facts.stream;
   request.body = exchange.upstream_body;
-  if (!port_.ask(std::move(request), credit_)) co_return Error(ErrorCode::overloaded, "the provider's queue is full");
+  if (!port_.ask(std::move(request), credit_))
+    co_return Error(ErrorCode::overloaded, "the provider's queue is full");
   sent_ = true;
   Status arrived = co_await next_answer(timeouts_.first_byte, Waiting::head);
   if (!arrived) co_return std::move(arrived.error());

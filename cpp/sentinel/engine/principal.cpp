@@ -35,7 +35,9 @@ Result<std::uint8_t> read_scopes(const Document& names) {
 
 }  // namespace
 
-bool Principal::may_use(Scope scope) const { return scopes == 0 || (scopes & scope_bits(scope)) == scope_bits(scope); }
+bool Principal::may_use(Scope scope) const {
+  return scopes == 0 || (scopes & scope_bits(scope)) == scope_bits(scope);
+}
 
 bool Principal::may_use(std::string_view model) const {
   if (models.empty()) return true;
@@ -43,7 +45,9 @@ bool Principal::may_use(std::string_view model) const {
                      [model](const std::string& pattern) { return matches_pattern(pattern, model); });
 }
 
-bool has_issued_prefix(std::string_view credential) { return credential.substr(0, kIssuedPrefix.size()) == kIssuedPrefix; }
+bool has_issued_prefix(std::string_view credential) {
+  return credential.substr(0, kIssuedPrefix.size()) == kIssuedPrefix;
+}
 
 bool is_well_formed_issued_key(std::string_view credential) {
   if (!has_issued_prefix(credential)) return false;
@@ -71,13 +75,15 @@ std::shared_ptr<const Principal> KeyTable::find(std::string_view credential) con
 Result<KeyTable::Principals> KeyTable::read(std::string_view document) {
   auto parsed = Document::parse(document);
   if (!parsed) return std::move(parsed.error());
-  if (parsed->kind() != Document::Kind::array) return Error(ErrorCode::invalid_request, "keys are an array", "keys");
+  if (parsed->kind() != Document::Kind::array)
+    return Error(ErrorCode::invalid_request, "keys are an array", "keys");
   Principals principals;
   for (const Document& entry : parsed->items()) {
     auto principal = std::make_shared<Principal>();
     principal->key_id = entry["id"].string();
     const auto digest = digest_from_hex(entry["digest"].string());
-    if (!digest) return Error(ErrorCode::invalid_request, "a key's digest is 64 hexadecimal digits", "digest");
+    if (!digest)
+      return Error(ErrorCode::invalid_request, "a key's digest is 64 hexadecimal digits", "digest");
     principal->digest = *digest;
     principal->accounts = entry["accounts"].strings();
     principal->models = entry["models"].strings();

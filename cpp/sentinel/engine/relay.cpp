@@ -31,13 +31,20 @@ Status StreamRelay::feed(std::string_view bytes, Instant now, std::string& out) 
   using Kind = stream::StreamEvent::Kind;
   const auto pass = [this, now, &out](const stream::StreamEvent& event) {
     if (event.kind == Kind::content && !exchange_.first_token_at) exchange_.first_token_at = now;
-    if (event.kind == Kind::usage_only && exchange_.usage_added) return;
+    std::string_view raw = event.raw;
+    if (cut_line_end_ && raw.starts_with('\n')) raw.remove_prefix(1);
+    cut_line_end_ = false;
+    if (event.kind == Kind::usage_only && exchange_.usage_added) {
+      if (raw.starts_with('\n')) out += '\n';
+      cut_line_end_ = raw.ends_with('\r');
+      return;
+    }
     std::string& place = accumulator_.finished() ? terminal_ : out;
     const bool tells_error = event.kind == Kind::error || accumulator_.failed();
     if (tells_error && exchange_.credential != nullptr) {
-      place += scrub(event.raw, *exchange_.credential);
+      place += scrub(raw, *exchange_.credential);
     } else {
-      place += event.raw;
+      place += raw;
     }
   };
   Status fed = accumulator_.feed(bytes, pass);
@@ -64,7 +71,10 @@ Status accept_plain(Exchange& exchange, std::string_view content_type, std::stri
   }
   auto facts = stream::read_reply(protocol_of(exchange.endpoint), body, parser);
   if (!facts) return std::move(facts.error());
-  if (facts->is_error) return Error(ErrorCode::upstream_error, "the upstream answered 200 with an error in the body");
+  if (facts->is_error) {
+    exchange.billable = false;  // as for an error with a status of its own
+    return Error(ErrorCode::upstream_error, "the upstream answered 200 with an error in the body");
+  }
   exchange.usage = facts->usage;
   exchange.relayed_bytes = facts->content_bytes;
   return Done{};

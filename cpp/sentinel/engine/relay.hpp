@@ -41,6 +41,7 @@ class StreamRelay {
   Exchange& exchange_;
   stream::StreamAccumulator accumulator_;
   std::string terminal_;
+  bool cut_line_end_ = false;  // a withheld chunk ended in CR: the LF of it leads the next event
 };
 
 // Checks a whole plain reply and takes its usage. An error means that the client gets a 502 instead of it.

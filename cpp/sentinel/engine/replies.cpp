@@ -10,7 +10,7 @@ namespace sentinel::engine {
 namespace {
 
 constexpr std::array<std::string_view, 7> kPassed{
-    "content-type",         "retry-after",    "retry-after-ms",  "x-should-retry",
+    "content-type",         "retry-after",    "retry-after-ms",    "x-should-retry",
     "openai-processing-ms", "openai-version", "anthropic-version",
 };
 
@@ -62,7 +62,8 @@ Reply json_reply(const Exchange& exchange, int status, std::string body) {
 
 Reply error_reply(const Exchange& exchange, const Error& error) {
   constexpr std::string_view kRetrySeconds = "1";
-  Reply reply = json_reply(exchange, info(error.code).status, error_body(error, exchange.endpoint, exchange.request_id));
+  Reply reply = json_reply(exchange, info(error.code).status,
+                           error_body(error, exchange.endpoint, exchange.request_id));
   if (exchange.target != nullptr) reply.headers.emplace_back("x-sentinel-target", target_label(exchange));
   if (reply.status == 503) reply.headers.emplace_back("retry-after", kRetrySeconds);
   return reply;

@@ -38,9 +38,11 @@ bool holds_surrogate(std::string_view text) {
 }
 
 // Objects that a provider keeps for whoever knows their id; until ids are bound to accounts they are refused.
-constexpr std::array<std::string_view, 4> kStoredIds{"file_id", "file_ids", "vector_store_ids", "container_id"};
+constexpr std::array<std::string_view, 4> kStoredIds{"file_id", "file_ids", "vector_store_ids",
+                                                     "container_id"};
 // Below these members everything is the application's own data.
-constexpr std::array<std::string_view, 6> kFreeForm{"parameters", "input_schema", "schema", "metadata", "arguments", "input"};
+constexpr std::array<std::string_view, 6> kFreeForm{"parameters", "input_schema", "schema",
+                                                    "metadata",   "arguments",    "input"};
 
 bool is_text(element value, std::string_view wanted) {
   std::string_view text;
@@ -122,8 +124,10 @@ class Walk {
     Status unique = unique_keys(members);
     if (!unique) return unique;
     for (const auto member : members) {
-      if (!free_form && is_one_of(member.key, kStoredIds) && !member.value.is_null()) return stored(member.key);
-      if (!free_form && member.key == "type" && is_text(member.value, "item_reference")) return stored("item_reference");
+      if (!free_form && is_one_of(member.key, kStoredIds) && !member.value.is_null())
+        return stored(member.key);
+      if (!free_form && member.key == "type" && is_text(member.value, "item_reference"))
+        return stored("item_reference");
       if (!free_form && names_stored(member.key, member.value)) return stored(member.key);
       Status status = over(member.value, free_form || is_one_of(member.key, kFreeForm));
       if (!status) return status;
@@ -138,7 +142,8 @@ class Walk {
   }
 
   static Error lone_surrogate() {
-    return Error(ErrorCode::invalid_json, "a \\u escape is half of a surrogate pair: the text is not Unicode");
+    return Error(ErrorCode::invalid_json,
+                 "a \\u escape is half of a surrogate pair: the text is not Unicode");
   }
   static Error stored(std::string_view name) {
     return invalid("objects stored at a provider are not supported: " + quoted(name), name);
@@ -161,7 +166,8 @@ Status read_model(element value, RequestFacts& facts) {
 
 Status read_stream(element value, RequestFacts& facts) {
   if (value.is_null()) return Done{};
-  if (value.get_bool().get(facts.stream) != simdjson::SUCCESS) return invalid("stream must be true or false", "stream");
+  if (value.get_bool().get(facts.stream) != simdjson::SUCCESS)
+    return invalid("stream must be true or false", "stream");
   return Done{};
 }
 
@@ -186,16 +192,17 @@ Status integer_in(element value, std::string_view name, std::int64_t least, std:
   if (value.is_null()) return Done{};
   std::int64_t number = 0;
   if (value.get_int64().get(number) == simdjson::SUCCESS && number >= least && number <= most) return Done{};
-  return invalid(std::string(name) + " must be an integer from " + std::to_string(least) + " to " + std::to_string(most),
-                 name);
+  return invalid(
+      std::string(name) + " must be an integer from " + std::to_string(least) + " to " + std::to_string(most),
+      name);
 }
 
 Status number_in(element value, std::string_view name, double least, double most) {
   if (value.is_null()) return Done{};
   double number = 0;
   if (value.get_double().get(number) == simdjson::SUCCESS && number >= least && number <= most) return Done{};
-  return invalid(std::string(name) + " must be a number from " + std::to_string(static_cast<int>(least)) + " to " +
-                     std::to_string(static_cast<int>(most)),
+  return invalid(std::string(name) + " must be a number from " + std::to_string(static_cast<int>(least)) +
+                     " to " + std::to_string(static_cast<int>(most)),
                  name);
 }
 
@@ -206,7 +213,8 @@ Status refuse_stored(element value, std::string_view name) {
 
 Status read_background(element value) {
   bool background = true;
-  if (value.is_null() || (value.get_bool().get(background) == simdjson::SUCCESS && !background)) return Done{};
+  if (value.is_null() || (value.get_bool().get(background) == simdjson::SUCCESS && !background))
+    return Done{};
   return invalid("background responses are stored at the provider, which is not supported", "background");
 }
 
@@ -216,7 +224,8 @@ Status refuse_references(element input) {
   if (input.get_array().get(items) != simdjson::SUCCESS) return Done{};
   for (const element item : items) {
     object members;
-    if (item.get_object().get(members) != simdjson::SUCCESS || members["id"].error() != simdjson::SUCCESS) continue;
+    if (item.get_object().get(members) != simdjson::SUCCESS || members["id"].error() != simdjson::SUCCESS)
+      continue;
     const auto type = members["type"];
     const bool typed = type.error() == simdjson::SUCCESS && !type.is_null();
     if (!typed && members["role"].error() != simdjson::SUCCESS) return refuse_stored(item, "input");
@@ -237,7 +246,8 @@ Status read_member(Endpoint endpoint, std::string_view name, element value, Requ
   if (name == "temperature") return number_in(value, name, 0, 2);
   if (name == "top_p") return number_in(value, name, 0, 1);
   if (endpoint == Endpoint::responses) {
-    if (name == "previous_response_id" || name == "conversation" || name == "prompt") return refuse_stored(value, name);
+    if (name == "previous_response_id" || name == "conversation" || name == "prompt")
+      return refuse_stored(value, name);
     if (name == "background") return read_background(value);
     if (name == "input") return refuse_references(value);
   }
@@ -246,7 +256,8 @@ Status read_member(Endpoint endpoint, std::string_view name, element value, Requ
 }
 
 bool is_text_member(std::string_view name) {
-  return name == "messages" || name == "prompt" || name == "input" || name == "system" || name == "instructions";
+  return name == "messages" || name == "prompt" || name == "input" || name == "system" ||
+         name == "instructions";
 }
 
 Status require(object root, std::string_view name, bool text_allowed) {
@@ -259,7 +270,8 @@ Status require(object root, std::string_view name, bool text_allowed) {
     return invalid(std::string(name) + " must not be empty", name);
   }
   if (text_allowed && value.type() == element_type::STRING) return Done{};
-  return invalid(std::string(name) + (text_allowed ? " must be a string or an array" : " must be an array"), name);
+  return invalid(std::string(name) + (text_allowed ? " must be a string or an array" : " must be an array"),
+                 name);
 }
 
 Status require_input(Endpoint endpoint, object root) {
@@ -323,7 +335,9 @@ class TopLevel {
 
  private:
   std::size_t skip_space(std::size_t at) const {
-    while (at < body_.size() && (body_[at] == ' ' || body_[at] == '\n' || body_[at] == '\r' || body_[at] == '\t')) ++at;
+    while (at < body_.size() &&
+           (body_[at] == ' ' || body_[at] == '\n' || body_[at] == '\r' || body_[at] == '\t'))
+      ++at;
     return at;
   }
 
@@ -339,7 +353,8 @@ class TopLevel {
 
   std::size_t skip_value(std::size_t at) const {
     if (body_[at] == '"') return skip_string(at);
-    if (body_[at] != '{' && body_[at] != '[') return std::min(body_.find_first_of(",}] \t\r\n", at), body_.size());
+    if (body_[at] != '{' && body_[at] != '[')
+      return std::min(body_.find_first_of(",}] \t\r\n", at), body_.size());
     std::size_t depth = 0;
     while (at < body_.size()) {
       const char character = body_[at];
@@ -397,7 +412,8 @@ Result<RequestFacts> read_root(Endpoint endpoint, object root, bool has_escapes)
     if (!is_text_member(member.key)) walk.text_bytes = before;
   }
   if (facts.model.empty()) return invalid("the member \"model\" is missing", "model");
-  if (facts.stream && endpoint == Endpoint::embeddings) return invalid("embeddings are not streamed", "stream");
+  if (facts.stream && endpoint == Endpoint::embeddings)
+    return invalid("embeddings are not streamed", "stream");
   Status input = require_input(endpoint, root);
   if (!input) return std::move(input.error());
   facts.text_bytes = walk.text_bytes;
@@ -412,7 +428,8 @@ Result<RequestFacts> RequestReader::read(Endpoint endpoint, std::string_view pad
   element parsed;
   const auto error = parser_->json.parse(padded_body.data(), padded_body.size(), false).get(parsed);
   if (error != simdjson::SUCCESS) {
-    return Error(ErrorCode::invalid_json, std::string("the body is not valid JSON: ") + simdjson::error_message(error));
+    return Error(ErrorCode::invalid_json,
+                 std::string("the body is not valid JSON: ") + simdjson::error_message(error));
   }
   object root;
   if (parsed.get_object().get(root) != simdjson::SUCCESS) {

@@ -23,7 +23,7 @@ struct RequestFacts {
   bool stream = false;
   bool has_stream_options = false;
   std::optional<bool> include_usage;  // as the client wrote it
-  std::int64_t text_bytes = 0;        // of all strings below messages, prompt or input: the prompt estimate's basis
+  std::int64_t text_bytes = 0;  // of all strings below messages, prompt or input: the prompt estimate's basis
 };
 
 // Bytes of readable memory behind a body that is handed to the reader (a std::string's reserved capacity will do).

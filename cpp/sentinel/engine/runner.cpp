@@ -19,7 +19,8 @@ Error stop_error(StopReason reason) {
   switch (reason) {
     case StopReason::key_revoked: return Error(ErrorCode::key_revoked, "the API key was revoked");
     case StopReason::shutdown: return Error(ErrorCode::server_shutting_down, "the server is shutting down");
-    case StopReason::slow_reader: return Error(ErrorCode::slow_reader, "the client takes its answer too slowly");
+    case StopReason::slow_reader:
+      return Error(ErrorCode::slow_reader, "the client takes its answer too slowly");
     case StopReason::client_gone:
     case StopReason::none: break;
   }
@@ -27,7 +28,8 @@ Error stop_error(StopReason reason) {
 }
 
 journal::Outcome stop_outcome(StopReason reason) {
-  if (reason == StopReason::client_gone || reason == StopReason::slow_reader) return journal::Outcome::client_gone;
+  if (reason == StopReason::client_gone || reason == StopReason::slow_reader)
+    return journal::Outcome::client_gone;
   return reason == StopReason::shutdown ? journal::Outcome::shutdown : journal::Outcome::refused;
 }
 
@@ -209,11 +211,13 @@ net::Awaitable<void> Runner::carry(Live& live, Source& source) {
 
 void Runner::note_head(Live& live, const net::ResponseHead& head, bool sent) {
   Exchange& exchange = *live.exchange;
-  exchange.billable = sent && head.status < 400;
+  exchange.billable = sent && head.status < 300;
   for (const char* name : {"x-request-id", "request-id", "apim-request-id"}) {
     const auto id = head.find(name);
     if (!id || id->size() > 128) continue;
-    if (id->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != std::string_view::npos) continue;
+    if (id->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+        std::string_view::npos)
+      continue;
     exchange.upstream_request_id = *id;
     return;
   }
@@ -228,7 +232,8 @@ net::Awaitable<Result<std::string>> Runner::read_whole(Exchange& exchange, Sourc
     if (piece->empty()) co_return body;
     if (body.size() + piece->size() > most) {
       exchange.outcome = journal::Outcome::upstream_error;
-      co_return Error(ErrorCode::upstream_error, "the upstream's reply is over " + std::to_string(most) + " bytes");
+      co_return Error(ErrorCode::upstream_error,
+                      "the upstream's reply is over " + std::to_string(most) + " bytes");
     }
     body += *piece;
   }
@@ -245,13 +250,15 @@ net::Awaitable<Status> Runner::relay_plain(Live& live, Source& source, const net
   exchange.upstream_ended_at = loop_.instant();
   exchange.outcome = journal::Outcome::upstream_error;
   if (!failed && head.status != 200) {
-    co_return Error(ErrorCode::upstream_error, "the upstream answered with status " + std::to_string(head.status));
+    co_return Error(ErrorCode::upstream_error,
+                    "the upstream answered with status " + std::to_string(head.status));
   }
   Reply reply;
   reply.status = head.status;
   if (failed) {
     reply.body = exchange.credential == nullptr ? std::move(*body) : scrub(*body, *exchange.credential);
-    exchange.error.emplace(ErrorCode::upstream_error, "the upstream answered with status " + std::to_string(head.status));
+    exchange.error.emplace(ErrorCode::upstream_error,
+                           "the upstream answered with status " + std::to_string(head.status));
   } else {
     Status accepted = accept_plain(exchange, head.find("content-type").value_or(""), *body, lane_.answers);
     if (!accepted) co_return std::move(accepted.error());
@@ -272,7 +279,8 @@ net::Awaitable<Status> Runner::relay_stream(Live& live, Source& source, const ne
   Exchange& exchange = *live.exchange;
   if (head.find("content-type").value_or("").find("text/event-stream") == std::string_view::npos) {
     exchange.outcome = journal::Outcome::upstream_error;
-    co_return Error(ErrorCode::upstream_error, "a stream was asked for and the upstream answered with something else");
+    co_return Error(ErrorCode::upstream_error,
+                    "a stream was asked for and the upstream answered with something else");
   }
   StreamRelay relay(exchange, lane_.answers);
   exchange.status = 200;

@@ -94,7 +94,7 @@ class Runner {
   metrics::MetricLane metrics_;
   Lane lane_;
   const std::function<void()> on_end_;
-  Live* first_ = nullptr;  // the running exchanges
+  Live* first_ = nullptr;                   // the running exchanges
   StopReason stopping_ = StopReason::none;  // what meets an exchange that comes after stop_all
   std::unordered_map<std::uint64_t, ProviderCall*> provider_calls_;
   std::uint64_t next_call_id_;

@@ -55,8 +55,10 @@ std::optional<BaseUrl> read_base_url(std::string_view url) {
     base.port = *port;
     authority = authority.substr(0, colon);
   }
-  if (authority.starts_with('[') && authority.ends_with(']')) authority = authority.substr(1, authority.size() - 2);
-  if (authority.empty() || authority.find_first_of("@?#\\ \r\n\t") != std::string_view::npos) return std::nullopt;
+  if (authority.starts_with('[') && authority.ends_with(']'))
+    authority = authority.substr(1, authority.size() - 2);
+  if (authority.empty() || authority.find_first_of("@?#\\ \r\n\t") != std::string_view::npos)
+    return std::nullopt;
   base.host = authority;
   return base;
 }
@@ -71,7 +73,8 @@ void append_query_escaped(std::string& out, std::string_view text) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
   for (const char character : text) {
     const bool plain = (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
-                       (character >= '0' && character <= '9') || std::string_view("-._~").find(character) != std::string_view::npos;
+                       (character >= '0' && character <= '9') ||
+                       std::string_view("-._~").find(character) != std::string_view::npos;
     if (plain) {
       out += character;
       continue;
@@ -114,7 +117,8 @@ bool is_request_target(std::string_view path) {
 bool is_header_name(std::string_view name) {
   constexpr std::string_view kAlso = "!#$%&'*+-.^_`|~";  // RFC 9110, token
   return !name.empty() && std::all_of(name.begin(), name.end(), [kAlso](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kAlso.find(c) != kAlso.npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           kAlso.find(c) != kAlso.npos;
   });
 }
 
@@ -183,13 +187,16 @@ class SnapshotReader {
  private:
   Status limits() {
     const Document& given = document_["limits"];
-    for (const char* member : {"body_bytes", "head_bytes", "headers", "response_bytes", "event_bytes", "credit_bytes",
-                               "in_flight"}) {
-      if (given[member].integer() <= 0) return fault(std::string("limits.") + member, "must be a positive integer");
+    for (const char* member : {"body_bytes", "head_bytes", "headers", "response_bytes", "event_bytes",
+                               "credit_bytes", "in_flight"}) {
+      if (given[member].integer() <= 0)
+        return fault(std::string("limits.") + member, "must be a positive integer");
     }
-    const auto size = [&given](const char* member) { return static_cast<std::size_t>(given[member].integer()); };
-    snapshot_->limits = {size("body_bytes"),     size("head_bytes"),  size("headers"),
-                         size("response_bytes"), size("event_bytes"), given["credit_bytes"].integer(),
+    const auto size = [&given](const char* member) {
+      return static_cast<std::size_t>(given[member].integer());
+    };
+    snapshot_->limits = {size("body_bytes"),          size("head_bytes"),  size("headers"),
+                         size("response_bytes"),      size("event_bytes"), given["credit_bytes"].integer(),
                          given["in_flight"].integer()};
     return Done{};
   }
@@ -214,7 +221,8 @@ class SnapshotReader {
     upstream->auth_header = given["auth_header"].string();
     upstream->credentials = given["credentials"].strings();
     for (const auto& credential : upstream->credentials) {
-      if (credential.empty() || !is_visible(credential)) return fault(path + ".credentials", "must be visible ASCII");
+      if (credential.empty() || !is_visible(credential))
+        return fault(path + ".credentials", "must be visible ASCII");
     }
     if (!is_visible(upstream->name)) return fault(path, "the name must be visible ASCII");
     if (!upstream->credentials.empty() && !is_header_name(upstream->auth_header)) {
@@ -235,7 +243,8 @@ class SnapshotReader {
 
   static Status read_timeouts(const Document& given, const std::string& path, Upstream& upstream) {
     for (const char* member : {"connect", "first_byte", "idle", "total"}) {
-      if (given[member].integer() <= 0) return fault(path + ".timeouts_us." + member, "must be a positive integer");
+      if (given[member].integer() <= 0)
+        return fault(path + ".timeouts_us." + member, "must be a positive integer");
     }
     const auto duration = [&given](const char* member) { return Duration{given[member].integer()}; };
     upstream.timeouts = {duration("connect"), duration("first_byte"), duration("idle"), duration("total")};
@@ -255,7 +264,8 @@ class SnapshotReader {
     upstream.origin.ca_file = given["ca_file"].string();
     upstream.origin.trust_files = given["trust_files"].strings();
     upstream.origin.allow_private = given["allow_private"].boolean();
-    upstream.origin.max_connections = static_cast<std::size_t>(std::max<std::int64_t>(given["max_connections"].integer(), 1));
+    upstream.origin.max_connections =
+        static_cast<std::size_t>(std::max<std::int64_t>(given["max_connections"].integer(), 1));
     return Done{};
   }
 
@@ -292,7 +302,8 @@ class SnapshotReader {
       route->total_weight += target.weight;
       route->targets.push_back(std::move(target));
     }
-    if (route->name.empty() || route->targets.empty()) return fault(path, "needs a name and at least one target");
+    if (route->name.empty() || route->targets.empty())
+      return fault(path, "needs a name and at least one target");
     const std::size_t place = snapshot_->routes.size();
     snapshot_->route_names_.add(route->name, place);
     route->aliases = given["aliases"].strings();

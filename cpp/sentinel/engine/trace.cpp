@@ -5,6 +5,8 @@
 namespace sentinel::engine {
 namespace {
 
+constexpr std::size_t kVersion00Bytes = 55;
+
 bool is_lower_hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -15,12 +17,14 @@ bool is_all_zero(std::string_view text) { return text.find_first_not_of('0') == 
 }  // namespace
 
 std::string TraceContext::traceparent() const {
-  return "00-" + trace_id + "-" + span_id + (sampled ? "-01" : "-00");
+  std::string text;
+  text.reserve(kVersion00Bytes);
+  return text.append("00-").append(trace_id).append("-").append(span_id).append(sampled ? "-01" : "-00");
 }
 
 std::optional<TraceContext> read_traceparent(std::string_view header) {
-  constexpr std::size_t kVersion00Bytes = 55;
-  if (header.size() < kVersion00Bytes || header[2] != '-' || header[35] != '-' || header[52] != '-') return std::nullopt;
+  if (header.size() < kVersion00Bytes || header[2] != '-' || header[35] != '-' || header[52] != '-')
+    return std::nullopt;
   const std::string_view version = header.substr(0, 2);
   const std::string_view trace_id = header.substr(3, 32);
   const std::string_view parent_id = header.substr(36, 16);
@@ -35,16 +39,18 @@ std::optional<TraceContext> read_traceparent(std::string_view header) {
   TraceContext context;
   context.trace_id = trace_id;
   context.parent_id = parent_id;
-  context.sampled = (flags[1] - '0') % 2 == 1 || flags[1] == 'b' || flags[1] == 'd' || flags[1] == 'f';
+  context.sampled = std::string_view("13579bdf").find(flags[1]) != std::string_view::npos;  // the lowest bit
   return context;
 }
 
 TraceContext begin_span(std::optional<TraceContext> caller, Random& random) {
   TraceContext context = caller ? std::move(*caller) : TraceContext{};
   if (context.trace_id.empty()) {
+    context.trace_id.reserve(32);
     random.append_hex(context.trace_id);
     random.append_hex(context.trace_id);
   }
+  context.span_id.reserve(16);
   random.append_hex(context.span_id);
   return context;
 }

@@ -72,8 +72,9 @@ void append_credential(std::string& out, const Exchange& exchange) {
   if (exchange.credential == nullptr) return;
   const std::string& header = exchange.target->upstream->auth_header;
   constexpr std::string_view kBearerHeader = "authorization";
-  const bool bearer = std::equal(header.begin(), header.end(), kBearerHeader.begin(), kBearerHeader.end(),
-                                 [](char c, char lower) { return c == lower || (c >= 'A' && c <= 'Z' && c + 32 == lower); });
+  const bool bearer =
+      std::equal(header.begin(), header.end(), kBearerHeader.begin(), kBearerHeader.end(),
+                 [](char c, char lower) { return c == lower || (c >= 'A' && c <= 'Z' && c + 32 == lower); });
   out.append(header).append(bearer ? ": Bearer " : ": ").append(*exchange.credential).append("\r\n");
 }
 
@@ -113,17 +114,20 @@ bool must_ask_for_usage(const Exchange& exchange) {
 }  // namespace
 
 bool ForwardedHeaders::are_ascii() const {
-  const std::array<std::string_view, 5> values{anthropic_version, anthropic_beta, openai_beta, idempotency_key, tracestate};
+  const std::array<std::string_view, 5> values{anthropic_version, anthropic_beta, openai_beta,
+                                               idempotency_key, tracestate};
   return std::all_of(values.begin(), values.end(), [](std::string_view value) {
     return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
   });
 }
 
-void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body, Random& random) {
+void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body,
+                              Random& random) {
   exchange.target = &choose_target(*exchange.route, random);
   const Upstream& upstream = *exchange.target->upstream;
   exchange.upstream_model = exchange.target->model.empty() ? exchange.facts.model : exchange.target->model;
-  if (!upstream.credentials.empty()) exchange.credential = &upstream.credentials[random.below(upstream.credentials.size())];
+  if (!upstream.credentials.empty())
+    exchange.credential = &upstream.credentials[random.below(upstream.credentials.size())];
   if (must_ask_for_usage(exchange)) {
     exchange.usage_added = true;
     body = with_usage_requested(body, exchange.facts);

@@ -23,7 +23,8 @@ struct ForwardedHeaders {
   bool are_ascii() const;
 };
 
-void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body, Random& random);
+void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body,
+                              Random& random);
 
 // "upstream/model" as sent.
 std::string target_label(const Exchange& exchange);

@@ -163,7 +163,8 @@ void add_health(std::vector<MetricFamily>& out, const EngineHealth& health) {
     family.gauge(static_cast<double>(value));
     out.push_back(std::move(family).finish());
   };
-  gauge("usage_pending", "Usage records accepted and not yet stored.", static_cast<std::int64_t>(health.pending));
+  gauge("usage_pending", "Usage records accepted and not yet stored.",
+        static_cast<std::int64_t>(health.pending));
   gauge("in_flight", "Exchanges begun and not settled.", health.in_flight);
 }
 

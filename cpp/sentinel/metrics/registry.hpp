@@ -41,7 +41,7 @@ class MetricRegistry final : public prometheus::Collectable {
   explicit MetricRegistry(const LabelNames& names, HealthProbe health = {});
 
   std::vector<prometheus::MetricFamily> Collect() const override;
-  std::string expose() const;      // text format 0.0.4
+  std::string expose() const;  // text format 0.0.4
 
  private:
   friend class MetricLane;

@@ -74,7 +74,7 @@ class Engine:
         self,
         *,
         snapshot: str,
-        pepper: str,
+        pepper: bytes,
         data_dir: str,
         usage_database: str = "",
         loops: typing.SupportsInt | typing.SupportsIndex = 1,
@@ -84,7 +84,7 @@ class Engine:
         log_descriptor: typing.SupportsInt | typing.SupportsIndex = 2,
         drain_delay_seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         drain_timeout_seconds: typing.SupportsFloat | typing.SupportsIndex = 30.0,
-        clock: ManualClock = None,
+        clock: ManualClock | None = None,
     ) -> None: ...
     def begin_drain(self, with_delay: bool) -> None:
         """
@@ -102,7 +102,7 @@ class Engine:
         """
         Waits until all records so far are stored.
         """
-    def ledger(self) -> dict:
+    def ledger(self) -> dict[str, int]:
         """
         Counts of the usage ledger: accepted, committed, pending, rejected, ...
         """
@@ -253,7 +253,7 @@ class Bridge:
         self,
         call_id: typing.SupportsInt | typing.SupportsIndex,
         status: typing.SupportsInt | typing.SupportsIndex,
-        headers: collections.abc.Iterable,
+        headers: collections.abc.Iterable[tuple[bytes, bytes]],
     ) -> bool: ...
     def cancel(self, id: typing.SupportsInt | typing.SupportsIndex) -> None:
         """
@@ -263,11 +263,11 @@ class Bridge:
         """
         Cancels what runs; idempotent.
         """
-    def drain(self) -> list:
+    def drain(self) -> list[tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]]:
         """
         Events (id, status or 0, headers or None, body, more), in order.
         """
-    def drain_provider(self) -> list:
+    def drain_provider(self) -> list[tuple[str, int, str, str, str, str, bool, bytes]]:
         """
         Provider work (kind, call_id, upstream, endpoint, model, request_id, stream, body).
         """
@@ -284,11 +284,11 @@ class Bridge:
         endpoint: Endpoint,
         path: str,
         query: bytes,
-        headers: collections.abc.Iterable,
+        headers: collections.abc.Iterable[tuple[bytes, bytes]],
         code: ErrorCode,
         message: str,
         param: str = "",
-    ) -> tuple:
+    ) -> tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]:
         """
         The event that answers a request which the door must refuse.
         """
@@ -297,9 +297,9 @@ class Bridge:
         endpoint: Endpoint,
         path: str,
         query: bytes,
-        headers: collections.abc.Iterable,
+        headers: collections.abc.Iterable[tuple[bytes, bytes]],
         body: bytes,
-    ) -> typing.Any:
+    ) -> int | tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]:
         """
         An id, sent on by flush(), or at once the event that answers: (0, status, headers, body, False).
         """

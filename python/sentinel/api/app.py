@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
 from sentinel.api.errors import add_error_handlers
 from sentinel.api.hot import HotShortcut, hot_routes
 from sentinel.api.lifespan import lifespan
@@ -14,13 +16,16 @@ from sentinel.config import Settings
 from sentinel.gateway import Gateway
 from sentinel.providers import Provider
 
+if TYPE_CHECKING:
+    from sentinel.testing import ManualClock
+
 __all__ = ["Face", "build_app", "create_app"]
 
 Face = Literal["public", "admin", "all"]
 
 
 def create_app(
-    settings: Settings, *, provider: Provider | None = None, clock: Any | None = None
+    settings: Settings, *, provider: Provider | None = None, clock: ManualClock | None = None
 ) -> FastAPI:
     """The gateway as a FastAPI app: mount it, extend it, serve it with any ASGI server.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -43,12 +43,11 @@ def require_admin(request: Request, gateway: Gateway) -> None:
 class AdminRoute(APIRoute):
     """A route for the admin, who is asked for first: FastAPI reads a body before any dependency."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Any]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
             require_admin(request, get_gateway(request))
-            response: Response = await handler(request)
-            return response
+            return await handler(request)
 
         return guarded

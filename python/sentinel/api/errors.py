@@ -1,4 +1,4 @@
-"""One error format for the cold routes, the same as the engine's: {"error": {message, type, param, code}}."""
+"""One error format for the cold routes, the engine's: {"error": {message, type, param, code}}."""
 
 from __future__ import annotations
 

@@ -14,20 +14,19 @@ from collections.abc import Awaitable
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sentinel import _core
 from sentinel.errors import GatewayError
-from sentinel.gateway import Answer, AsyncBridge, Event, Gateway
+from sentinel.gateway import Answer, AsyncBridge, Endpoint, ErrorCode, Event, Gateway
 
 __all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
 
-HOT_PATHS: dict[str, tuple[str, _core.Endpoint]] = {
-    "/v1/chat/completions": ("POST", _core.Endpoint.chat),
-    "/v1/completions": ("POST", _core.Endpoint.completions),
-    "/v1/embeddings": ("POST", _core.Endpoint.embeddings),
-    "/v1/responses": ("POST", _core.Endpoint.responses),
-    "/v1/messages": ("POST", _core.Endpoint.messages),
-    "/v1/models": ("GET", _core.Endpoint.models),
-    "/v1/models/{model:path}": ("GET", _core.Endpoint.models),
+HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
+    "/v1/chat/completions": ("POST", Endpoint.chat),
+    "/v1/completions": ("POST", Endpoint.completions),
+    "/v1/embeddings": ("POST", Endpoint.embeddings),
+    "/v1/responses": ("POST", Endpoint.responses),
+    "/v1/messages": ("POST", Endpoint.messages),
+    "/v1/models": ("GET", Endpoint.models),
+    "/v1/models/{model:path}": ("GET", Endpoint.models),
 }
 
 
@@ -66,7 +65,7 @@ class HotShortcut:
 class _Refused(Exception):
     """The door itself has to say no."""
 
-    def __init__(self, code: _core.ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         self.code = code
         self.message = message
 
@@ -78,7 +77,7 @@ class _ClientLeft(Exception):
 class HotEndpoint:
     """One governed endpoint as an ASGI app."""
 
-    def __init__(self, gateway: Gateway, endpoint: _core.Endpoint) -> None:
+    def __init__(self, gateway: Gateway, endpoint: Endpoint) -> None:
         self._gateway = gateway
         self._endpoint = endpoint
         self._body_bytes = gateway.settings.server.limits.body_bytes
@@ -121,7 +120,7 @@ class HotEndpoint:
                 if not deadlines.expired():
                     raise
                 raise _Refused(
-                    _core.ErrorCode.request_timeout,
+                    ErrorCode.request_timeout,
                     f"the request's body did not arrive within {deadlines.seconds} seconds",
                 ) from None
         if message["type"] == "http.disconnect":
@@ -147,7 +146,7 @@ class HotEndpoint:
     def _check(self, size: int) -> None:
         if size > self._body_bytes:
             raise _Refused(
-                _core.ErrorCode.body_too_large,
+                ErrorCode.body_too_large,
                 f"the request's body is over {self._body_bytes} bytes",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -28,7 +29,7 @@ def mount(
     host_lifespan = app.router.lifespan_context
 
     @asynccontextmanager
-    async def composed(host: FastAPI) -> AsyncIterator[object]:
+    async def composed(host: FastAPI) -> AsyncIterator[Any]:
         async with gateway, host_lifespan(host) as state:
             yield state
 

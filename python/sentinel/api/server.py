@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from contextlib import AsyncExitStack
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from sentinel.api.app import build_app
@@ -24,26 +25,21 @@ from sentinel.gateway import Gateway
 
 __all__ = ["serve"]
 
+_BACKLOG = 2048
+
 
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals to us."""
 
-    def install_signal_handlers(self) -> None:
-        """Nothing: `_run` has installed the process's handlers."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Nothing: see above."""
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none: `_run` has installed the process's handlers."""
+        yield
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
-    try:
-        import uvloop
-
-        loop_factory = uvloop.new_event_loop
-    except ModuleNotFoundError:
-        loop_factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(Gateway(settings)))
 
 
@@ -112,6 +108,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # before it is announced: whoever reads that may call at once
     except OSError as error:
         listener.close()
         raise GatewayError(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sentinel._core import Endpoint, ErrorCode
 from sentinel.gateway.bridge import Answer, AsyncBridge, Event
 from sentinel.gateway.gateway import Gateway
 from sentinel.gateway.keys import Keys
 
-__all__ = ["Answer", "AsyncBridge", "Event", "Gateway", "Keys"]
+__all__ = ["Answer", "AsyncBridge", "Endpoint", "ErrorCode", "Event", "Gateway", "Keys"]

@@ -21,6 +21,8 @@ __all__ = ["Answer", "AsyncBridge", "Event"]
 # (id, status or 0, headers or None, body, more)
 Event = tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]
 
+Receive = Callable[[], Awaitable[object]]
+
 _GONE: Event = (0, 0, None, b"", False)
 # A task that waits for the client's leaving costs more than a whole decision, and most exchanges
 # end before one would have run: they get it only when they are this old.
@@ -32,7 +34,9 @@ class Answer:
 
     __slots__ = ("_bridge", "_events", "_waiter", "gone", "id", "receive", "watcher")
 
-    def __init__(self, bridge: AsyncBridge, id: int, receive: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, bridge: AsyncBridge, id: int, receive: Callable[[], Awaitable[object]]
+    ) -> None:
         self.id = id
         self.receive = receive
         self.gone = False
@@ -81,8 +85,8 @@ class AsyncBridge:
         self._providers = ProviderPort(self.core, provider)
         loop.add_reader(self.core.fileno(), self._ready)
 
-    def expect(self, id: int, receive: Callable[[], Awaitable[object]]) -> Answer:
-        """The answer of a submitted exchange; `receive` is the client's side, watched for its end."""
+    def expect(self, id: int, receive: Receive) -> Answer:
+        """The answer of a submitted exchange; `receive` is watched for the client's leaving."""
         answer = Answer(self, id, receive)
         self._answers[id] = answer
         self._young.append(answer)

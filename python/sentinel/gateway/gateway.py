@@ -170,8 +170,11 @@ class Gateway:
             self._engine = None
         if self._control is not None:
             await self._control.close()
-        for bridge in self._bridges.values():
-            bridge.close()
+        for thread, bridge in self._bridges.items():
+            if thread == threading.get_ident() or not bridge.loop.is_running():
+                bridge.close()
+            else:
+                bridge.loop.call_soon_threadsafe(bridge.close)
         self._bridges.clear()
         await asyncio.to_thread(engine.close)
         if self._keys is not None:

@@ -46,7 +46,7 @@ class Keys:
         await asyncio.to_thread(self.reload)
         return record
 
-    async def list(self) -> list[KeyRecord]:
+    async def list_keys(self) -> list[KeyRecord]:
         return await asyncio.to_thread(self._store.list_keys)
 
     async def create_account(self, account: str, external_id: str | None) -> AccountRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from sentinel import _core
 from sentinel.providers import Provider, ProviderCall, ProviderReply
@@ -24,17 +24,21 @@ class ProviderPort:
         self._credit: dict[int, asyncio.Event] = {}
 
     def serve(self, work: Iterable[Work]) -> None:
-        for kind, call_id, *rest in work:
+        for kind, call_id, *call in work:
             if kind == "serve":
-                task = asyncio.get_running_loop().create_task(
-                    self._run(call_id, ProviderCall(*rest))
-                )
-                self._tasks[call_id] = task
-                task.add_done_callback(lambda _, ended=call_id: self._tasks.pop(ended, None))
+                self._start(call_id, ProviderCall(*call))  # type: ignore[arg-type]
             elif kind == "resume" and call_id in self._credit:
                 self._credit[call_id].set()
             elif kind == "withdraw" and call_id in self._tasks:
                 self._tasks[call_id].cancel()
+
+    def _start(self, call_id: int, call: ProviderCall) -> None:
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(call_id, None)
+
+        task = asyncio.get_running_loop().create_task(self._run(call_id, call))
+        self._tasks[call_id] = task
+        task.add_done_callback(ended)
 
     def close(self) -> None:
         for task in self._tasks.values():
@@ -48,6 +52,9 @@ class ProviderPort:
         try:
             await self._carry(call_id, await self._provider.send(call))
             self._core.answer_end(call_id)
+        except asyncio.CancelledError:
+            self._core.answer_failure(call_id, "CancelledError")  # unheard if it was withdrawn
+            raise
         except Exception as error:
             # Only the kind: a provider's message may hold anything, and the client reads this.
             self._core.answer_failure(call_id, type(error).__name__)
@@ -60,7 +67,12 @@ class ProviderPort:
         if isinstance(reply.body, bytes):
             self._core.answer_data(call_id, reply.body)
             return
-        async for piece in reply.body:
-            self._credit[call_id].clear()
-            if not self._core.answer_data(call_id, piece):
-                await self._credit[call_id].wait()
+        try:
+            async for piece in reply.body:
+                self._credit[call_id].clear()
+                if not self._core.answer_data(call_id, piece):
+                    await self._credit[call_id].wait()
+        finally:
+            # A call that is withdrawn while it waits for credit has not told the generator yet.
+            if isinstance(reply.body, AsyncGenerator):
+                await reply.body.aclose()

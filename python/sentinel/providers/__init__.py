@@ -1,10 +1,10 @@
 """Providers written in Python: what serves the targets of an upstream of kind `python`.
 
-    class Echo:
-        async def send(self, call: ProviderCall) -> ProviderReply:
-            return ProviderReply.json({"object": "chat.completion", ...})
+class Echo:
+    async def send(self, call: ProviderCall) -> ProviderReply:
+        return ProviderReply.json({"object": "chat.completion", ...})
 
-    gateway = Gateway(settings, provider=Echo())
+gateway = Gateway(settings, provider=Echo())
 """
 
 from __future__ import annotations

@@ -49,6 +49,6 @@ class ProviderReply:
 
 
 class Provider(Protocol):
-    """Answers calls. Whatever `send` raises becomes a 502; its task is cancelled when the client leaves."""
+    """Answers calls. What `send` raises becomes a 502; it is cancelled when the client leaves."""
 
     async def send(self, call: ProviderCall) -> ProviderReply: ...

@@ -144,8 +144,17 @@ class Record:
         if not self._watchers:
             return
         with self._lock:
-            met = [watcher for watcher in self._watchers if watcher[0]() or watcher[1].cancelled()]
-            self._watchers = [watcher for watcher in self._watchers if watcher not in met]
-        for _, future in met:
-            if future.set_running_or_notify_cancel():
-                future.set_result(None)
+            self._watchers = [watcher for watcher in self._watchers if not _is_over(*watcher)]
+
+
+def _is_over(condition: Callable[[], bool], future: Future[None]) -> bool:
+    """Tell the waiter when its condition holds or breaks; whether it need not be asked again."""
+    failure: Exception | None = None
+    try:
+        if not condition() and not future.cancelled():
+            return False
+    except Exception as error:  # the waiter's own mistake, not that of the connection that looks
+        failure = error
+    if future.set_running_or_notify_cancel():
+        future.set_exception(failure) if failure else future.set_result(None)
+    return True

@@ -195,7 +195,11 @@ class ScriptedUpstream:
 
     def wait_until(self, condition: Callable[[Self], bool], seconds: float = 5.0) -> None:
         """The same for synchronous tests; never call it on the upstream's own loop."""
-        self.record.when(lambda: condition(self)).result(seconds)
+        held = self.record.when(lambda: condition(self))
+        try:
+            held.result(seconds)
+        finally:
+            held.cancel()
 
     # -- what connections use -------------------------------------------------------------------
 
@@ -292,6 +296,9 @@ class _Connection(asyncio.Protocol):
         self._transport.write(data)
 
     async def drain(self) -> None:
+        await asyncio.sleep(
+            0
+        )  # a reply without end must not keep the loop from seeing its client go
         await self._writable.wait()
 
     # -- serving --------------------------------------------------------------------------------

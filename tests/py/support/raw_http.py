@@ -71,13 +71,13 @@ class RawClient:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return RawReply(response.status, headers, body)
 
-    def read_until(self, marker: bytes) -> bytes:
-        """Raw bytes of the reply up to and with a marker; EOFError if the server ends before."""
+    def read_until(self, marker: bytes, times: int = 1) -> bytes:
+        """Raw bytes until the marker has come so often; EOFError if the server ends before."""
         received = b""
-        while marker not in received:
+        while received.count(marker) < times:
             piece = self._socket.recv(65536)
             if not piece:
-                raise EOFError(received)
+                raise EOFError(received[-200:])
             received += piece
         return received
 

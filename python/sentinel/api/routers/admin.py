@@ -23,7 +23,7 @@ router = APIRouter(prefix="/admin", tags=["admin"], route_class=AdminRoute)
 
 @router.get("/keys", summary="List issued keys")
 async def list_keys(gateway: GatewayDep) -> Keys:
-    return Keys(keys=[KeyOut.model_validate(key) for key in await gateway.keys.list()])
+    return Keys(keys=[KeyOut.model_validate(key) for key in await gateway.keys.list_keys()])
 
 
 @router.post("/keys", status_code=201, summary="Make a key; its text is shown this once")

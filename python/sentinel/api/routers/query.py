@@ -14,10 +14,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from sentinel import _core
 from sentinel.api.deps import GatewayDep
 from sentinel.api.schemas.query import Query, QueryAnswer
-from sentinel.gateway import AsyncBridge, Event, Gateway
+from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway
 
 __all__ = ["router"]
 
@@ -33,7 +32,7 @@ _KEPT = {b"content-type", b"content-length"}
 class _Refused(Exception):
     """The body cannot be taken."""
 
-    def __init__(self, code: _core.ErrorCode, message: str, param: str = "") -> None:
+    def __init__(self, code: ErrorCode, message: str, param: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -65,9 +64,9 @@ async def query(request: Request, gateway: GatewayDep) -> Response:
     return response
 
 
-def _head(request: Request) -> tuple[_core.Endpoint, str, bytes, list[tuple[bytes, bytes]]]:
+def _head(request: Request) -> tuple[Endpoint, str, bytes, list[tuple[bytes, bytes]]]:
     scope = request.scope
-    return (_core.Endpoint.query, scope["path"], scope["query_string"], scope["headers"])
+    return (Endpoint.query, scope["path"], scope["query_string"], scope["headers"])
 
 
 async def _read(request: Request, gateway: Gateway) -> bytes:
@@ -79,10 +78,10 @@ async def _read(request: Request, gateway: Gateway) -> bytes:
                 body += piece
                 if len(body) > limits.body_bytes:
                     message = f"the request's body is over {limits.body_bytes} bytes"
-                    raise _Refused(_core.ErrorCode.body_too_large, message)
+                    raise _Refused(ErrorCode.body_too_large, message)
     except TimeoutError:
         message = f"the request's body did not arrive within {limits.body_seconds} seconds"
-        raise _Refused(_core.ErrorCode.request_timeout, message) from None
+        raise _Refused(ErrorCode.request_timeout, message) from None
     return bytes(body)
 
 
@@ -92,10 +91,10 @@ def _parse(body: bytes) -> Query:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        raise _Refused(_core.ErrorCode.invalid_json, "the body is not valid JSON")
+        raise _Refused(ErrorCode.invalid_json, "the body is not valid JSON")
     param = ".".join(str(part) for part in first["loc"])
     message = f"{param or 'body'}: {first['msg']}"
-    raise _Refused(_core.ErrorCode.invalid_request, message, param)
+    raise _Refused(ErrorCode.invalid_request, message, param)
 
 
 async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
