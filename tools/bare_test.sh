@@ -16,6 +16,7 @@ if [ ! -e build/bare/made ]; then
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)
   "${as_root[@]}" /usr/sbin/debootstrap --variant=minbase --include=python3,python3-venv bookworm "$root" $mirror \
     >build/bare/debootstrap.log 2>&1 || { tail -n 20 build/bare/debootstrap.log; exit 1; }
+  echo '127.0.0.1 localhost' | "${as_root[@]}" tee "$root/etc/hosts" >/dev/null
   touch build/bare/made
 fi
 for library in libsimdjson14 libprometheus-cpp-core1.0 libssl-dev libboost1.81-dev g++; do

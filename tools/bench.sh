@@ -11,5 +11,5 @@ for source in bench/cpp/*.cpp; do
 done
 if [ -e bench/gateway/run.py ]; then
   printf -- '-- gateway\n'
-  .venv-test/bin/python bench/gateway/run.py
+  PATH="$PWD/.venv-test/bin:$PATH" python bench/gateway/run.py
 fi
