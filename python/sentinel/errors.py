@@ -30,7 +30,10 @@ class SentinelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong in a configuration: where it stands, what is wrong with it."""
+    """One thing wrong in a configuration: where it stands, what is wrong with it.
+
+    `path` is as `routes.x.targets[0].upstream`, empty for the whole document; `line` counts from 1.
+    """
 
     path: str
     message: str

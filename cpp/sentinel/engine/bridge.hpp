@@ -5,9 +5,9 @@
 // generation: one that has ended or was cancelled is ignored everywhere. After close(), and in a forked child, submit
 // answers 503.
 // Back-pressure: taken(id, bytes) returns credit once the door has written the bytes.
-// Batches: what is submitted waits until flush(), which wakes each loop once; completions wait until the loop has done
-// all that was ready, then the eventfd is written once. On one busy core this halves the cost of an exchange, because
-// the two threads do not take turns for each.
+// Batches: what is submitted waits until flush(), which wakes each loop once; completions wait until the loop has
+// done all that was ready, then the eventfd is written once. So the two threads do not take turns for each exchange
+// when they share a core (docs/decisions/0005).
 // Thread rule: submit, refuse, drain, taken, cancel, close on the asyncio loop's thread; everything else from any.
 #pragma once
 

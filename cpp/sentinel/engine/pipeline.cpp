@@ -25,22 +25,24 @@ bool is_control_byte(char c) {
   return (byte < 0x20 && c != '\t') || byte == 0x7f;
 }
 
-// Eight bytes a step: the words say "surely not" or "look closer" (the usual has-less and has-zero tricks).
-bool has_control_byte(std::string_view value) {
+// Eight bytes a step: a word says "surely not" or "look closer" (the usual has-less and has-zero tricks).
+bool may_hold_control_byte(const char* bytes) {
   constexpr std::uint64_t kOnes = 0x0101010101010101U;
   constexpr std::uint64_t kHighs = kOnes << 7U;
-  while (value.size() >= sizeof(std::uint64_t)) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, value.data(), sizeof word);
-    const std::uint64_t below_space = (word - kOnes * 0x20) & ~word;
-    const std::uint64_t delete_as_zero = word ^ (kOnes * 0x7f);
-    const std::uint64_t is_delete = (delete_as_zero - kOnes) & ~delete_as_zero;
-    const std::string_view part = value.substr(0, sizeof word);
-    const bool maybe = ((below_space | is_delete) & kHighs) != 0;
-    if (maybe && std::any_of(part.begin(), part.end(), is_control_byte)) return true;
-    value.remove_prefix(sizeof word);
-  }
-  return std::any_of(value.begin(), value.end(), is_control_byte);
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  const std::uint64_t below_space = (word - kOnes * 0x20) & ~word;
+  const std::uint64_t delete_as_zero = word ^ (kOnes * 0x7f);
+  const std::uint64_t is_delete = (delete_as_zero - kOnes) & ~delete_as_zero;
+  return ((below_space | is_delete) & kHighs) != 0;
+}
+
+bool has_control_byte(std::string_view value) {
+  constexpr std::size_t kStep = sizeof(std::uint64_t);
+  bool maybe = value.size() < kStep;
+  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep) maybe = maybe || may_hold_control_byte(&value[at]);
+  if (!maybe) maybe = may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
+  return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
 }
 
 bool is_request_id(std::string_view value) {
@@ -56,16 +58,17 @@ bool is_request_id(std::string_view value) {
 // primary key append-only, which halves the cost of storing a record.
 std::string make_request_id(Instant now, Random& random) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  constexpr int kTimeDigits = 14;
-  std::string id = "req_";
-  id.reserve(40);
-  const auto time = static_cast<std::uint64_t>(now.unix_time.count());
-  for (int digit = kTimeDigits - 1; digit >= 0; --digit) id.push_back(kDigits[(time >> (4 * digit)) & 15U]);
-  random.append_hex(id);
+  constexpr std::size_t kTimeDigits = 14;
+  std::array<char, kTimeDigits> time_digits;
+  auto time = static_cast<std::uint64_t>(now.unix_time.count());
+  for (auto digit = time_digits.rbegin(); digit != time_digits.rend(); ++digit, time >>= 4U) *digit = kDigits[time & 15U];
   const std::uint64_t rest = random.next();
-  id.push_back(kDigits[rest & 15U]);
-  id.push_back(kDigits[(rest >> 4U) & 15U]);
-  return id;
+  const std::array<char, 2> last{kDigits[rest & 15U], kDigits[(rest >> 4U) & 15U]};
+  std::string id;
+  id.reserve(40);
+  id.append("req_").append(time_digits.data(), time_digits.size());
+  random.append_hex(id);
+  return id.append(last.data(), last.size());
 }
 
 std::string_view without_bearer(std::string_view value) {
@@ -125,7 +128,7 @@ Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSin
 }
 
 std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
-  auto exchange = std::make_unique<Exchange>();
+  auto exchange = std::make_unique_for_overwrite<Exchange>();  // its members begin as declared, not zeroed before
   exchange->started = now;
   exchange->snapshot = snapshots_.get();
   exchange->in_flight = InFlight(in_flight_);

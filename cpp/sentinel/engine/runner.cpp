@@ -360,8 +360,9 @@ bool Runner::lacks_credit(const Live& live) {
 
 // A client that takes nothing for as long as the upstream may stay silent is too slow to be kept.
 net::Awaitable<void> Runner::wait_for_credit(Live& live) {
-  live.slow_reader.set(loop_.timers(), loop_.now() + live.exchange->target->upstream->timeouts.idle);
   while (lacks_credit(live) && live.stop == StopReason::none) {
+    // Anew for whatever it takes: a big event may be many times the credit, and is no reason to hurry.
+    live.slow_reader.set(loop_.timers(), loop_.now() + live.exchange->target->upstream->timeouts.idle);
     live.credit.reset();
     live.flow->relay_waits_.store(true);
     // The door may have taken bytes between the check above and the store: look again before waiting.

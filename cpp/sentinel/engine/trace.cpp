@@ -44,7 +44,8 @@ std::optional<TraceContext> read_traceparent(std::string_view header) {
 }
 
 TraceContext begin_span(std::optional<TraceContext> caller, Random& random) {
-  TraceContext context = caller ? std::move(*caller) : TraceContext{};
+  TraceContext context;
+  if (caller) context = std::move(*caller);
   if (context.trace_id.empty()) {
     context.trace_id.reserve(32);
     random.append_hex(context.trace_id);

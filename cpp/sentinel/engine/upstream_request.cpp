@@ -81,17 +81,15 @@ void append_credential(std::string& out, const Exchange& exchange) {
 std::string upstream_head(const Exchange& exchange, const ForwardedHeaders& forwarded) {
   const Upstream& upstream = *exchange.target->upstream;
   std::string head;
-  head.reserve(512);
+  head.reserve(640);
   head += "POST ";
   append_path(head, exchange);
   head += " HTTP/1.1\r\n";
   append_header(head, "Host", upstream.host_header);
   append_credential(head, exchange);
-  append_header(head, "Content-Type", "application/json");
-  append_header(head, "Content-Length", std::to_string(exchange.upstream_body.size()));
+  head += "Content-Type: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: sentinel\r\n";
   append_header(head, "Accept", exchange.facts.stream ? "text/event-stream" : "application/json");
-  append_header(head, "Accept-Encoding", "identity");
-  append_header(head, "User-Agent", "sentinel");
+  append_header(head, "Content-Length", std::to_string(exchange.upstream_body.size()));
   append_header(head, "X-Request-Id", exchange.request_id);
   append_header(head, "traceparent", exchange.trace.traceparent());
   append_header(head, "tracestate", forwarded.tracestate);

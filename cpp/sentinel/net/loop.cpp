@@ -76,9 +76,10 @@ void Loop::spawn(Awaitable<void> work) {
 }
 
 void Loop::tick() {
-  armed_for_.reset();
+  // What callbacks set is not armed one by one: the earliest of all may be a timer that nobody touches now.
+  armed_for_ = Duration::min();
   wheel_.tick(now());
-  if (!armed_for_) arm_for_next();
+  arm_for_next();
 }
 
 void Loop::arm_for_next() {

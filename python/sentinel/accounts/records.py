@@ -11,7 +11,10 @@ __all__ = ["AccountRecord", "KeyRecord"]
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """Who pays. `id` is the path from the root, `level` counts from 1."""
+    """Who pays. `id` is the path from the root, `level` counts from 1.
+
+    `created_us` is microseconds since 1970.
+    """
 
     id: str
     parent: str | None
@@ -23,7 +26,11 @@ class AccountRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An issued key, known to people by its id, its name and its last four characters."""
+    """An issued key, known to people by its id, its name and its last four characters (`hint`).
+
+    Empty `scopes` and `models` mean all of them. Times are microseconds since 1970; `revoked_us`
+    is None while the key works.
+    """
 
     id: str
     account: str
@@ -36,4 +43,5 @@ class KeyRecord:
 
     @property
     def revoked(self) -> bool:
+        """Whether the key has been revoked."""
         return self.revoked_us is not None

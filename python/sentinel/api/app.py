@@ -29,8 +29,9 @@ def create_app(
 ) -> FastAPI:
     """The gateway as a FastAPI app: mount it, extend it, serve it with any ASGI server.
 
-    Its lifespan starts and closes the gateway. With an admin key in the settings it has the admin
-    routes too. `provider` and `clock` are handed to `Gateway`.
+    Its lifespan starts and closes the gateway (GatewayError or AccountsError when it cannot
+    start). With an admin key in the settings it has the admin routes too. `provider` and `clock`
+    are handed to `Gateway`, which is `app.state.gateway`.
     """
     return build_app(Gateway(settings, provider=provider, clock=clock), "all")
 

@@ -51,6 +51,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(GatewayError, _not_running)
+    app.add_exception_handler(Exception, _unexpected)
     for kind in (UnknownKey, UnknownAccount, AccountExists, InvalidAccount):
         app.add_exception_handler(kind, _accounts_error)
 
@@ -71,6 +72,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if request.headers.get("upgrade", "").lower() == "websocket":
+        return _response(501, "not_implemented", "WebSocket is not supported")
     if error.status_code == 404:
         return _response(404, "unsupported_endpoint", f"there is no {request.url.path}")
     if error.status_code == 405:
@@ -82,6 +85,11 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _not_running(_: Request, error: Exception) -> JSONResponse:
     return _response(503, "not_started", str(error))
+
+
+async def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    # Nothing of the exception is told: its text may hold anything. The server logs it.
+    return _response(500, "internal_error", "an unexpected failure; it has been logged")
 
 
 async def _accounts_error(_: Request, error: Exception) -> JSONResponse:

@@ -29,6 +29,8 @@ HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
     "/v1/models/{model:path}": ("GET", Endpoint.models),
 }
 
+_STEP_BYTES = 64 * 1024
+
 
 def hot_routes(gateway: Gateway) -> list[Route]:
     """The routes of `HOT_PATHS`, each an endpoint of its own."""
@@ -111,11 +113,12 @@ class HotEndpoint:
         self, bridge: AsyncBridge, receive: Receive, headers: list[tuple[bytes, bytes]]
     ) -> bytes:
         """The whole body, within its bounds of bytes and time."""
+        self._check(declared_length(headers))  # before a byte of it is waited for
         with bridge.body_deadlines as deadlines:
             try:
                 message = await receive()
                 if message.get("more_body"):
-                    return await self._read_pieces(message, receive, headers)
+                    return await self._read_pieces(message, receive)
             except asyncio.CancelledError:
                 if not deadlines.expired():
                     raise
@@ -129,10 +132,7 @@ class HotEndpoint:
         self._check(len(body))
         return body
 
-    async def _read_pieces(
-        self, message: Message, receive: Receive, headers: list[tuple[bytes, bytes]]
-    ) -> bytes:
-        self._check(declared_length(headers))
+    async def _read_pieces(self, message: Message, receive: Receive) -> bytes:
         body = bytearray()
         while True:
             body += message.get("body", b"")
@@ -179,15 +179,24 @@ async def _relay(bridge: AsyncBridge, answer: Answer, send: Send) -> None:
     await send({"type": "http.response.start", "status": event[1], "headers": event[2]})
     while True:
         _, _, _, body, more = event
-        if body or not more:
+        if len(body) > _STEP_BYTES and more:
+            await _send_in_steps(bridge, answer, send, body)
+        elif body or not more:
             await send({"type": "http.response.body", "body": body, "more_body": more})
-        if not more:
-            return
-        if body:
+            if not more:
+                return
             bridge.core.taken(answer.id, len(body))
         event = await answer.next()
         if answer.gone:
             return
+
+
+async def _send_in_steps(bridge: AsyncBridge, answer: Answer, send: Send, body: bytes) -> None:
+    """Return credit as a slow client reads on, not only when it has read all of this."""
+    for start in range(0, len(body), _STEP_BYTES):
+        step = body[start : start + _STEP_BYTES]
+        await send({"type": "http.response.body", "body": step, "more_body": True})
+        bridge.core.taken(answer.id, len(step))
 
 
 async def _send_whole(send: Send, event: Event) -> None:

@@ -19,7 +19,7 @@ __all__ = ["mount"]
 def mount(
     app: FastAPI, path: str, settings: Settings, *, provider: Provider | None = None
 ) -> Gateway:
-    """Serve the gateway below `path` of `app`; the gateway lives as long as the host does.
+    """Serve the gateway below `path` (such as `/llm`) of `app`; it lives as long as the host does.
 
     A mounted app's own lifespan is not run by Starlette, so the host's is wrapped: ours starts
     first and ends last.

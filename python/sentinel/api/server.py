@@ -2,8 +2,8 @@
 
 uvicorn alone stops listening at SIGTERM. Here the signal first starts the gateway's drain: for
 `drain_delay` it answers as before and says that it is not ready, then it refuses, and only when
-nothing is in flight (or `drain_timeout` has passed) do the listeners close. A second signal ends
-it at once.
+nothing is in flight (or `drain_timeout` has passed) do the listeners close. A second signal skips
+the rest of the drain: connections that are still busy five seconds later are cut.
 """
 
 from __future__ import annotations

@@ -128,7 +128,11 @@ class AdminSettings(Section):
 
 
 class TimeoutSettings(Section):
-    """Deadlines of one upstream call, each counted from the call's start but `idle`."""
+    """Deadlines of one upstream call.
+
+    `connect` bounds getting a connection, `first_byte` the time from sending to the whole head of
+    the reply, `idle` each silence after it, `total` the whole call.
+    """
 
     connect: Annotated[timedelta, Span("1ms", "5m")] = timedelta(seconds=2)
     first_byte: Annotated[timedelta, Span("1ms", "1h")] = timedelta(seconds=60)

@@ -76,7 +76,7 @@ def _listeners(document: Plain) -> Iterator[Found]:
         message = "without keys the gateway may only listen on this machine: host 127.0.0.1"
         yield Found(("server", "insecure"), message)
     port = _fixed_port(server.get("port", 8080))
-    same_port = port is not None and _fixed_port(admin.get("port", 8081)) == port
+    same_port = port is not None and _fixed_port(admin.get("port")) == port
     if admin.get("key") is not None and same_port and admin.get("host", "127.0.0.1") == host:
         yield Found(("admin", "port"), "is the server's own port; admin needs another one")
 

@@ -55,10 +55,12 @@ class Answer:
         return self._events.popleft()
 
     def put(self, event: Event) -> None:
+        """Add an event and wake who waits for it."""
         self._events.append(event)
         self.wake()
 
     def wake(self) -> None:
+        """Let `next` look again."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -51,7 +51,11 @@ class Gateway:
         self._bridges: dict[int, AsyncBridge] = {}  # by the thread whose loop it is
 
     async def start(self) -> None:
-        """Take the data directory, open stores, start the loops. A second call does nothing."""
+        """Take the data directory, open stores, start the loops. A second call does nothing.
+
+        GatewayError when the directory is in use or the engine cannot start, AccountsError when the
+        directory or the key store is not fit to use.
+        """
         if self._engine is not None:
             return
         settings = self.settings
@@ -105,6 +109,7 @@ class Gateway:
 
     @property
     def started(self) -> bool:
+        """Whether `start` has run and `close` has not."""
         return self._engine is not None
 
     @property
@@ -119,7 +124,10 @@ class Gateway:
         return self._admin is not None and self._admin.matches(presented)
 
     def bridge(self) -> AsyncBridge:
-        """The bridge of the running asyncio loop, made on first use."""
+        """The bridge of the running asyncio loop, made on first use.
+
+        GatewayError before start, and where no asyncio loop runs.
+        """
         bridge = self._bridges.get(threading.get_ident())
         # A thread runs one loop at a time: the one that runs here is the bridge's, or it is new.
         # (asyncio.get_running_loop would tell too, at the price of a system call.)
@@ -135,7 +143,8 @@ class Gateway:
                 "Sentinel runs on asyncio (or uvloop); there is no running asyncio loop here"
             ) from None
         former = self._bridges.pop(threading.get_ident(), None)
-        if former is not None:
+        # In a forked child the former loop's epoll is still the parent's: it must not be touched.
+        if former is not None and self.engine.alive:
             former.close()
         bridge = AsyncBridge(self.engine, loop, self._provider, self._body_seconds)
         self._bridges[threading.get_ident()] = bridge
@@ -153,7 +162,10 @@ class Gateway:
         return reasons
 
     async def drain(self, *, with_delay: bool) -> None:
-        """Stop in order: announce, refuse, wait for what runs, end the rest."""
+        """Stop in order: announce, refuse, wait for what runs, end the rest.
+
+        Returns when nothing is in flight. `with_delay` is whether `server.drain_delay` is kept.
+        """
         engine = self.engine
         engine.begin_drain(with_delay=with_delay)
         while engine.drain_state != _core.DrainState.stopped:

@@ -35,7 +35,10 @@ class Keys:
     async def create(
         self, account: str, name: str, scopes: Sequence[str], models: Sequence[str]
     ) -> tuple[KeyRecord, str]:
-        """A new key and, this once, its text."""
+        """A new key and, this once, its text. Empty `scopes` and `models` mean all.
+
+        UnknownAccount when there is no such account, InvalidAccount when a value is malformed.
+        """
         made = await asyncio.to_thread(self._store.create_key, account, name, scopes, models)
         await asyncio.to_thread(self.reload)
         return made
@@ -47,18 +50,29 @@ class Keys:
         return record
 
     async def list_keys(self) -> list[KeyRecord]:
+        """All issued keys, oldest first, revoked ones too."""
         return await asyncio.to_thread(self._store.list_keys)
 
     async def create_account(self, account: str, external_id: str | None) -> AccountRecord:
+        """Make an account below an existing one.
+
+        AccountExists, UnknownAccount (no parent) or InvalidAccount when it cannot be made.
+        """
         return await asyncio.to_thread(self._store.create_account, account, external_id)
 
     async def list_accounts(self) -> list[AccountRecord]:
+        """All accounts, parents before children."""
         return await asyncio.to_thread(self._store.list_accounts)
 
     async def set_account_disabled(self, account: str, disabled: bool) -> AccountRecord:
+        """Refuse, or take again, every key of the account and of those below it.
+
+        UnknownAccount when there is none.
+        """
         record = await asyncio.to_thread(self._store.set_account_disabled, account, disabled)
         await asyncio.to_thread(self.reload)
         return record
 
     def close(self) -> None:
+        """Close the store. Harmless when done twice."""
         self._store.close()

@@ -24,6 +24,7 @@ class ProviderPort:
         self._credit: dict[int, asyncio.Event] = {}
 
     def serve(self, work: Iterable[Work]) -> None:
+        """Begin, resume and withdraw calls, as the engine says."""
         for kind, call_id, *call in work:
             if kind == "serve":
                 self._start(call_id, ProviderCall(*call))  # type: ignore[arg-type]
@@ -41,6 +42,7 @@ class ProviderPort:
         task.add_done_callback(ended)
 
     def close(self) -> None:
+        """Cancel what runs."""
         for task in self._tasks.values():
             task.cancel()
 

@@ -15,7 +15,12 @@ _EVENTS = {"content-type": "text/event-stream"}
 
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """One call to serve. `endpoint` is the path below /v1, `body` the request's own bytes."""
+    """One call to serve.
+
+    `endpoint` is the path below /v1 (`chat/completions`), `model` the name to ask for, `body` the
+    JSON object as the client sent it but for `model`, if the target names another, and usage in
+    streams, which is asked for.
+    """
 
     upstream: str
     endpoint: str
@@ -31,7 +36,11 @@ class ProviderCall:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReply:
-    """A status, headers and either all bytes or an async iterable of them."""
+    """A status, headers and either all bytes or an async iterable of them.
+
+    The body is written as the endpoint's protocol has it; a stream must end with the protocol's
+    terminal event. Usage in it is what is recorded.
+    """
 
     body: bytes | AsyncIterable[bytes]
     status: int = 200
@@ -51,4 +60,6 @@ class ProviderReply:
 class Provider(Protocol):
     """Answers calls. What `send` raises becomes a 502; it is cancelled when the client leaves."""
 
-    async def send(self, call: ProviderCall) -> ProviderReply: ...
+    async def send(self, call: ProviderCall) -> ProviderReply:
+        """Serve one call, within the deadlines of its upstream."""
+        ...

@@ -16,6 +16,7 @@ class ManualClock:
 
     @property
     def now_seconds(self) -> float:
+        """Seconds since the clock was made, all of them by `advance`."""
         return self.core.now_seconds
 
     def attach(self, engine: _core.Engine) -> None:

@@ -160,10 +160,12 @@ class ScriptedUpstream:
 
     @property
     def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
         return self.record.in_flight
 
     @property
     def aborted(self) -> int:
+        """Calls whose client left before the reply was complete."""
         return self.record.aborted
 
     @property

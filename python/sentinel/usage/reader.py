@@ -28,7 +28,12 @@ _COLUMNS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One exchange, as it was settled."""
+    """One exchange, as it was settled.
+
+    `ts_us` is microseconds since 1970, `latency_us` and `ttft_us` (None: nothing was generated)
+    are microseconds, money is whole micro-USD. Cached tokens are part of the prompt's, reasoning
+    tokens of the completion's.
+    """
 
     request_id: str
     instance: str
@@ -56,7 +61,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """Sums over all exchanges that have `group` in common."""
+    """Sums over all exchanges that have `group` in common; money in whole micro-USD."""
 
     group: str
     requests: int
@@ -73,7 +78,11 @@ _SUMS: Final = ", ".join(f"SUM({member.name})" for member in fields(UsageTotal)[
 
 
 class UsageReader:
-    """The usage database at `path`. UsageError when it is missing or of another version."""
+    """The usage database at `path`. UsageError when it is missing or of another version.
+
+    Not for the process whose gateway writes it: SQLite's locks belong to the process, and closing
+    this copy would drop the writer's.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():

@@ -54,6 +54,30 @@ TEST(Loop, OnTheSystemClockItTicksItselfAndEndsWhenNothingIsLeft) {
   EXPECT_EQ(fired, 1);
 }
 
+// Sets itself far away whenever it fires, as a deadline does that has moved in the meantime.
+struct Postponed {
+  static void fire(void* context) {
+    Postponed& self = *static_cast<Postponed*>(context);
+    self.timer.set(self.loop.timers(), self.loop.now() + hours{1});
+  }
+  Loop& loop;
+  Timer timer{&Postponed::fire, this};
+};
+
+TEST(Loop, ATimerSetAgainInATickHidesNoNearerOne) {
+  SystemClock clock;
+  Loop loop(clock);
+  Postponed postponed{loop};
+  struct Stop {
+    static void now(void* context) { static_cast<Loop*>(context)->stop(); }
+  };
+  Timer stop(&Stop::now, &loop);
+  postponed.timer.set(loop.timers(), loop.now() + milliseconds{2});
+  stop.set(loop.timers(), loop.now() + milliseconds{20});
+  loop.run();
+  EXPECT_FALSE(stop.armed());
+}
+
 TEST(Loop, FinishReturnsOnceTheLastTimerIsGone) {
   SystemClock clock;
   Loop loop(clock);

@@ -73,13 +73,18 @@ class RawClient:
 
     def read_until(self, marker: bytes, times: int = 1) -> bytes:
         """Raw bytes until the marker has come so often; EOFError if the server ends before."""
-        received = b""
-        while received.count(marker) < times:
+        received = bytearray()
+        looked_at = 0
+        while times > 0:
             piece = self._socket.recv(65536)
             if not piece:
-                raise EOFError(received[-200:])
+                raise EOFError(bytes(received[-200:]))
             received += piece
-        return received
+            while times > 0 and (found := received.find(marker, looked_at)) >= 0:
+                looked_at = found + len(marker)
+                times -= 1
+            looked_at = max(looked_at, len(received) - len(marker) + 1)
+        return bytes(received)
 
     def is_closed_by_server(self) -> bool:
         """Wait until the server says something or closes; whether it closed."""

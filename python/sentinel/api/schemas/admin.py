@@ -29,7 +29,7 @@ class _Out(BaseModel):
 
 
 class NewKey(_In):
-    """No scopes means all that are not admin's; no models means all."""
+    """A key to make. No scopes means all of them, no models means all."""
 
     account: Annotated[str, Field(max_length=260)] = DEFAULT_ACCOUNT
     name: Annotated[str, Field(max_length=100)] = ""
@@ -38,7 +38,10 @@ class NewKey(_In):
 
 
 class KeyOut(_Out):
-    """A key as people know it; `hint` is its last four characters."""
+    """A key as people know it; `hint` is its last four characters.
+
+    Times are microseconds since 1970.
+    """
 
     id: str
     account: str
@@ -57,19 +60,27 @@ class NewKeyOut(KeyOut):
 
 
 class Keys(BaseModel):
+    """All issued keys, oldest first."""
+
     keys: list[KeyOut]
 
 
 class NewAccount(_In):
+    """An account to make; its parent, the path above it, must exist."""
+
     id: Annotated[str, Field(max_length=260)]
     external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class AccountChange(_In):
+    """Whether the keys of the account, and of those below it, are refused."""
+
     disabled: bool
 
 
 class AccountOut(_Out):
+    """An account; `level` counts from 1, `created_us` is microseconds since 1970."""
+
     id: str
     parent: str | None
     level: int
@@ -79,4 +90,6 @@ class AccountOut(_Out):
 
 
 class Accounts(BaseModel):
+    """All accounts, parents before children."""
+
     accounts: list[AccountOut]

@@ -10,6 +10,8 @@ __all__ = ["Health", "Readiness"]
 
 
 class Health(BaseModel):
+    """The process can answer."""
+
     status: Literal["ok"]
 
 

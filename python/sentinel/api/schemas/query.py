@@ -42,13 +42,15 @@ class Query(BaseModel):
 
 
 class CacheOutcome(BaseModel):
+    """What the cache had to say; always `bypass` in this version."""
+
     verdict: str
     age_seconds: int
     similarity: float | None = None
 
 
 class QueryAnswer(BaseModel):
-    """`usage` is the provider's own."""
+    """`id` is the request id, `usage` the provider's own, the cost whole micro-USD."""
 
     id: str
     answer: str
