@@ -51,7 +51,17 @@ double microseconds_between(Clock::time_point from, Clock::time_point to) {
 // Finds the end of one response and hands out its body bytes; knows nothing of sockets.
 class ResponseReader {
  public:
-  enum class State { kHead, kLength, kUntilClose, kChunkSize, kChunkData, kChunkEnd, kTrailer, kDone, kBroken };
+  enum class State {
+    kHead,
+    kLength,
+    kUntilClose,
+    kChunkSize,
+    kChunkData,
+    kChunkEnd,
+    kTrailer,
+    kDone,
+    kBroken
+  };
 
   void reset() { *this = ResponseReader(); }
   State state() const { return state_; }
@@ -103,7 +113,10 @@ class ResponseReader {
       status_ = line_.size() >= 12 ? std::atoi(line_.c_str() + 9) : 0;
       if (status_ == 0) state_ = State::kBroken;
     } else if (line_.empty()) {
-      state_ = chunked_ ? State::kChunkSize : !has_length_ ? State::kUntilClose : left_ ? State::kLength : State::kDone;
+      state_ = chunked_       ? State::kChunkSize
+               : !has_length_ ? State::kUntilClose
+               : left_        ? State::kLength
+                              : State::kDone;
     } else if (strncasecmp(line_.c_str(), "content-length:", 15) == 0) {
       has_length_ = true;
       left_ = std::strtoull(line_.c_str() + 15, nullptr, 10);
@@ -193,7 +206,8 @@ Client::Client(const Options& options) : options_(options), connections_(options
           "\r\nContent-Type: application/json\r\nAccept: */*\r\n";
   for (const auto& header : options.headers) head_ += header + "\r\n";
   for (std::size_t index = 0; index < connections_.size(); ++index) idle_.push_back(index);
-  total_ = options.mode == "open" ? static_cast<std::uint64_t>(options.rate * options.seconds) : options.requests;
+  total_ =
+      options.mode == "open" ? static_cast<std::uint64_t>(options.rate * options.seconds) : options.requests;
 }
 
 bool Client::wants_more() const {
@@ -324,7 +338,8 @@ void Client::on_bytes(Connection& connection, std::string_view data) {
   if (events > 0) {
     const auto now = Clock::now();
     auto& times = connection.has_event ? figures_.gap : figures_.first_event;
-    times.push_back(microseconds_between(connection.has_event ? connection.last_event : connection.started, now));
+    times.push_back(
+        microseconds_between(connection.has_event ? connection.last_event : connection.started, now));
     connection.has_event = true;
     connection.last_event = now;
     figures_.chunks += events;
@@ -367,14 +382,15 @@ void print_distribution(const char* name, std::vector<double> values) {
     return values[std::min(index, values.size() - 1)];
   };
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  std::printf(",\"%s\":{\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}", name, mean,
-              at(0.5), at(0.9), at(0.99), at(0.999), values.back());
+  std::printf(",\"%s\":{\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
+              name, mean, at(0.5), at(0.9), at(0.99), at(0.999), values.back());
 }
 
 void Client::print() const {
   const double elapsed = std::chrono::duration<double>(end_ - begin_).count();
-  std::printf("{\"mode\":\"%s\",\"elapsed_seconds\":%.4f,\"done\":%lu,\"requests_per_second\":%.1f,\"status\":{",
-              options_.mode.c_str(), elapsed, figures_.done, static_cast<double>(figures_.done) / elapsed);
+  std::printf(
+      "{\"mode\":\"%s\",\"elapsed_seconds\":%.4f,\"done\":%lu,\"requests_per_second\":%.1f,\"status\":{",
+      options_.mode.c_str(), elapsed, figures_.done, static_cast<double>(figures_.done) / elapsed);
   const char* comma = "";
   for (const auto& [status, count] : figures_.status) {
     std::printf("%s\"%s\":%lu", comma, status.c_str(), count);
@@ -400,17 +416,28 @@ Options read_options(int argc, char** argv) {
   for (int index = 1; index + 1 < argc; index += 2) {
     const std::string_view name = argv[index];
     const char* value = argv[index + 1];
-    if (name == "--mode") options.mode = value;
-    else if (name == "--path") options.path = value;
-    else if (name == "--body") options.body = value;
-    else if (name == "--header") options.headers.emplace_back(value);
-    else if (name == "--port") options.port = static_cast<std::uint16_t>(std::atoi(value));
-    else if (name == "--connections") options.connections = std::strtoull(value, nullptr, 10);
-    else if (name == "--requests") options.requests = std::strtoull(value, nullptr, 10);
-    else if (name == "--seconds") options.seconds = std::atof(value);
-    else if (name == "--rate") options.rate = std::atof(value);
-    else if (name == "--timeout") options.timeout = std::atof(value);
-    else usage();
+    if (name == "--mode")
+      options.mode = value;
+    else if (name == "--path")
+      options.path = value;
+    else if (name == "--body")
+      options.body = value;
+    else if (name == "--header")
+      options.headers.emplace_back(value);
+    else if (name == "--port")
+      options.port = static_cast<std::uint16_t>(std::atoi(value));
+    else if (name == "--connections")
+      options.connections = std::strtoull(value, nullptr, 10);
+    else if (name == "--requests")
+      options.requests = std::strtoull(value, nullptr, 10);
+    else if (name == "--seconds")
+      options.seconds = std::atof(value);
+    else if (name == "--rate")
+      options.rate = std::atof(value);
+    else if (name == "--timeout")
+      options.timeout = std::atof(value);
+    else
+      usage();
   }
   const bool known = options.mode == "closed" || options.mode == "open" || options.mode == "sse";
   if (argc % 2 == 0 || options.port == 0 || options.connections == 0 || !known) usage();

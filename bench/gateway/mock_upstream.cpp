@@ -37,7 +37,8 @@ constexpr int kMaxEvents = 256;
 constexpr std::size_t kReplyFrameBytes = 260;
 
 struct Counters {
-  std::uint64_t requests = 0, chat = 0, streams_started = 0, streams_done = 0, streams_aborted = 0, chunks = 0;
+  std::uint64_t requests = 0, chat = 0, streams_started = 0, streams_done = 0, streams_aborted = 0,
+                chunks = 0;
   std::uint64_t in_flight = 0, max_in_flight = 0, connections = 0;
 };
 
@@ -109,8 +110,9 @@ std::string chat_reply(std::uint64_t number, std::size_t size) {
                      R"(","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{)"
                      R"("index":0,"message":{"role":"assistant","content":")";
   body.append(size > kReplyFrameBytes ? size - kReplyFrameBytes : 1, 'x');
-  body += R"("},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":200,)"
-          R"("total_tokens":220},"system_fingerprint":"fp_mock"})";
+  body +=
+      R"("},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":200,)"
+      R"("total_tokens":220},"system_fingerprint":"fp_mock"})";
   return body;
 }
 
@@ -127,7 +129,8 @@ std::string content_event(std::uint64_t number) {
 }
 
 std::string finish_event() {
-  return std::string(kChunkHead) + "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n";
+  return std::string(kChunkHead) +
+         "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n";
 }
 
 std::string usage_event(std::uint64_t chunks) {
@@ -211,7 +214,8 @@ Server::Server(std::uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener_, 4096) != 0) {
+  if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener_, 4096) != 0) {
     std::perror("mock_upstream: bind");
     std::exit(1);
   }
@@ -230,7 +234,8 @@ void Server::run() {
       const auto nanoseconds = std::chrono::nanoseconds(left).count();
       wait = {nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
     }
-    const int count = epoll_pwait2(epoll_, events.data(), kMaxEvents, timers_.empty() ? nullptr : &wait, nullptr);
+    const int count =
+        epoll_pwait2(epoll_, events.data(), kMaxEvents, timers_.empty() ? nullptr : &wait, nullptr);
     for (int index = 0; index < count; ++index) {
       const auto& event = events[static_cast<std::size_t>(index)];
       const int fd = event.data.fd;
@@ -311,7 +316,8 @@ void Server::answer(int fd, Connection& connection, const Request& request) {
   }
   ++counters_.requests;
   if (!asks("/chat/completions")) {
-    return append_reply(connection.out, R"({"object":"list","data":[{"id":"gpt-4o-mini","object":"model"}]})");
+    return append_reply(connection.out,
+                        R"({"object":"list","data":[{"id":"gpt-4o-mini","object":"model"}]})");
   }
   ++counters_.chat;
   counters_.max_in_flight = std::max(counters_.max_in_flight, ++counters_.in_flight);
@@ -422,8 +428,9 @@ std::string Server::stats() const {
   return "{" + member("requests", counters_.requests) + "," + member("chat", counters_.chat) + "," +
          member("streams_started", counters_.streams_started) + "," +
          member("streams_done", counters_.streams_done) + "," +
-         member("streams_aborted", counters_.streams_aborted) + "," + member("chunks", counters_.chunks) + "," +
-         member("in_flight", counters_.in_flight) + "," + member("max_in_flight", counters_.max_in_flight) + "," +
+         member("streams_aborted", counters_.streams_aborted) + "," + member("chunks", counters_.chunks) +
+         "," + member("in_flight", counters_.in_flight) + "," +
+         member("max_in_flight", counters_.max_in_flight) + "," +
          member("connections", counters_.connections) + "}";
 }
 

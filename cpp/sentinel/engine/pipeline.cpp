@@ -40,8 +40,10 @@ bool may_hold_control_byte(const char* bytes) {
 bool has_control_byte(std::string_view value) {
   constexpr std::size_t kStep = sizeof(std::uint64_t);
   bool maybe = value.size() < kStep;
-  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep) maybe = maybe || may_hold_control_byte(&value[at]);
-  if (!maybe) maybe = may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
+  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
+    maybe = maybe || may_hold_control_byte(&value[at]);
+  if (!maybe)
+    maybe = may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
   return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
 }
 
@@ -61,7 +63,8 @@ std::string make_request_id(Instant now, Random& random) {
   constexpr std::size_t kTimeDigits = 14;
   std::array<char, kTimeDigits> time_digits;
   auto time = static_cast<std::uint64_t>(now.unix_time.count());
-  for (auto digit = time_digits.rbegin(); digit != time_digits.rend(); ++digit, time >>= 4U) *digit = kDigits[time & 15U];
+  for (auto digit = time_digits.rbegin(); digit != time_digits.rend(); ++digit, time >>= 4U)
+    *digit = kDigits[time & 15U];
   const std::uint64_t rest = random.next();
   const std::array<char, 2> last{kDigits[rest & 15U], kDigits[(rest >> 4U) & 15U]};
   std::string id;
@@ -128,7 +131,8 @@ Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSin
 }
 
 std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
-  auto exchange = std::make_unique_for_overwrite<Exchange>();  // its members begin as declared, not zeroed before
+  auto exchange =
+      std::make_unique_for_overwrite<Exchange>();  // its members begin as declared, not zeroed before
   exchange->started = now;
   exchange->snapshot = snapshots_.get();
   exchange->in_flight = InFlight(in_flight_);
@@ -333,7 +337,8 @@ void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
   lane.metrics.observe(sample);
 }
 
-void Pipeline::record(const Exchange& exchange, Instant now) {
+// The exchange gives away what nobody asks for after it: its trace id.
+void Pipeline::record(Exchange& exchange, Instant now) {
   journal::UsageRecord record;
   record.request_id = exchange.request_id;
   record.ts_us = exchange.started.unix_time.count();
@@ -358,7 +363,7 @@ void Pipeline::record(const Exchange& exchange, Instant now) {
   record.latency_us = (now - exchange.started).count();
   if (exchange.first_token_at) record.ttft_us = (*exchange.first_token_at - exchange.started).count();
   if (exchange.error) record.error_code = info(exchange.error->code).name;
-  record.trace_id = exchange.trace.trace_id;
+  record.trace_id = std::move(exchange.trace.trace_id);
   sink_.push(std::move(record));
 }
 

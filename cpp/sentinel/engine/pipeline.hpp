@@ -82,7 +82,7 @@ class Pipeline {
   Status admit(Exchange& exchange);
   void settle_tokens(Exchange& exchange) const;
   void count(Lane& lane, const Exchange& exchange, Instant now) const;
-  void record(const Exchange& exchange, Instant now);
+  void record(Exchange& exchange, Instant now);
 
   KeyTable& keys_;
   SnapshotHolder& snapshots_;

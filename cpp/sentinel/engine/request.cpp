@@ -65,7 +65,10 @@ bool is_one_of(std::string_view name, const std::array<std::string_view, N>& nam
 // One walk over the whole tree: duplicate keys, surrogates, stored objects, bytes of text.
 class Walk {
  public:
-  explicit Walk(bool has_escapes) : has_escapes_(has_escapes) {}
+  using Keys = std::vector<std::string_view>;
+
+  // `keys`: memory that outlives the walk, so that it is allocated once.
+  Walk(bool has_escapes, Keys& keys) : has_escapes_(has_escapes), keys_(keys) { keys_.clear(); }
 
   Status over(element value, bool free_form) {
     switch (value.type()) {
@@ -95,8 +98,6 @@ class Walk {
   std::int64_t text_bytes = 0;
 
  private:
-  using Keys = std::vector<std::string_view>;
-
   const std::string_view* find_duplicate(Keys::iterator begin) {
     constexpr std::ptrdiff_t kFew = 24;
     if (keys_.end() - begin <= kFew) {
@@ -150,7 +151,7 @@ class Walk {
   }
 
   const bool has_escapes_;
-  Keys keys_;  // a stack: the keys of the object being checked lie on top
+  Keys& keys_;  // a stack: the keys of the object being checked lie on top
 };
 
 Status read_model(element value, RequestFacts& facts) {
@@ -391,6 +392,7 @@ static_assert(kBodyPadding >= simdjson::SIMDJSON_PADDING);
 
 struct RequestReader::Parser {
   simdjson::dom::parser json;
+  Walk::Keys keys;
 };
 
 RequestReader::RequestReader() : parser_(std::make_unique<Parser>()) {}
@@ -398,9 +400,9 @@ RequestReader::~RequestReader() = default;
 
 namespace {
 
-Result<RequestFacts> read_root(Endpoint endpoint, object root, bool has_escapes) {
+Result<RequestFacts> read_root(Endpoint endpoint, object root, bool has_escapes, Walk::Keys& keys) {
   RequestFacts facts;
-  Walk walk(has_escapes);
+  Walk walk(has_escapes, keys);
   Status unique = walk.unique_keys(root);
   if (!unique) return std::move(unique.error());
   for (const auto member : root) {
@@ -435,7 +437,7 @@ Result<RequestFacts> RequestReader::read(Endpoint endpoint, std::string_view pad
   if (parsed.get_object().get(root) != simdjson::SUCCESS) {
     return Error(ErrorCode::invalid_json, "the body must be a JSON object");
   }
-  return read_root(endpoint, root, padded_body.find("\\u") != std::string_view::npos);
+  return read_root(endpoint, root, padded_body.find("\\u") != std::string_view::npos, parser_->keys);
 }
 
 std::string with_model(std::string_view body, std::string_view model) {

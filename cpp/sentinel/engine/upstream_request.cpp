@@ -136,7 +136,10 @@ void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwar
 }
 
 std::string target_label(const Exchange& exchange) {
-  return exchange.target->upstream->name + "/" + exchange.upstream_model;
+  const std::string& upstream = exchange.target->upstream->name;
+  std::string label;
+  label.reserve(upstream.size() + 1 + exchange.upstream_model.size());
+  return label.append(upstream).append("/").append(exchange.upstream_model);
 }
 
 }  // namespace sentinel::engine

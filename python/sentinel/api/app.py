@@ -56,6 +56,7 @@ def build_app(gateway: Gateway, face: Face) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the client's Host, and move a POST
     )
     app.state.gateway = gateway
     if face != "admin":

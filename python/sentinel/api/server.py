@@ -19,6 +19,8 @@ import uvloop
 from fastapi import FastAPI
 
 from sentinel.api.app import build_app
+from sentinel.api.http_protocol import http_protocol
+from sentinel.api.logs import json_logs
 from sentinel.config import Settings
 from sentinel.errors import GatewayError
 from sentinel.gateway import Gateway
@@ -47,6 +49,7 @@ async def _run(gateway: Gateway) -> int:
     settings = gateway.settings
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
+        stack.enter_context(json_logs(gateway))
         alone = settings.admin.port is not None and settings.admin.key is not None
         listeners = [_listen(settings.server.host, settings.server.port)]
         servers = [_server(build_app(gateway, "public" if alone else "all"), gateway)]
@@ -65,7 +68,7 @@ async def _run(gateway: Gateway) -> int:
 def _server(app: FastAPI, gateway: Gateway) -> _Server:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http_protocol(gateway.settings),
         ws="none",
         lifespan="off",  # the gateway outlives both listeners and is closed by _run
         access_log=False,
@@ -73,7 +76,6 @@ def _server(app: FastAPI, gateway: Gateway) -> _Server:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=gateway.settings.server.limits.head_bytes,
     )
     return _Server(config)
 

@@ -111,6 +111,11 @@ class AsyncBridge:
         if answer.watcher is not None:
             answer.watcher.cancel()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody still waits for the end of an answer."""
+        return bool(self._answers)
+
     def close(self) -> None:
         """Stop listening to the engine. Idempotent."""
         if self.core.fileno() >= 0 and not self.loop.is_closed():

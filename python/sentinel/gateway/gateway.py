@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 _POLL_SECONDS = 0.02
-_FLUSH_SECONDS = 5.0
+_DELIVER_SECONDS = 1.0
 
 
 class Gateway:
@@ -174,12 +174,13 @@ class Gateway:
     async def close(self) -> None:
         """Drain without delay if nobody has, then close everything. Idempotent."""
         engine, self._engine = self._engine, None
-        if engine is None:
+        if engine is None or not engine.alive:  # after a fork all of it is the parent's
             return
-        if engine.alive and engine.drain_state == _core.DrainState.serving:
+        if engine.drain_state == _core.DrainState.serving:
             self._engine = engine
             await self.drain(with_delay=False)
             self._engine = None
+        await self._deliver()
         if self._control is not None:
             await self._control.close()
         for thread, bridge in self._bridges.items():
@@ -191,6 +192,13 @@ class Gateway:
         await asyncio.to_thread(engine.close)
         if self._keys is not None:
             self._keys.close()
+
+    async def _deliver(self) -> None:
+        """Let every loop hand out the ends that the engine has just put on its bridge."""
+        running = [bridge for bridge in self._bridges.values() if bridge.loop.is_running()]
+        until = asyncio.get_running_loop().time() + _DELIVER_SECONDS
+        while any(bridge.busy for bridge in running) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def __aenter__(self) -> Self:
         await self.start()

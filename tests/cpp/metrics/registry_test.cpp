@@ -87,9 +87,9 @@ TEST(MetricRegistry, a_family_is_described_before_anything_happened) {
   const std::string text = f.registry.expose();
   for (const std::string name :
        {"http_requests_total counter", "http_request_duration_seconds histogram",
-        "overhead_seconds histogram", "cache_requests_total counter",
-        "upstream_requests_total counter", "upstream_duration_seconds histogram",
-        "time_to_first_token_seconds histogram", "tokens_total counter", "cost_usd_total counter"}) {
+        "overhead_seconds histogram", "cache_requests_total counter", "upstream_requests_total counter",
+        "upstream_duration_seconds histogram", "time_to_first_token_seconds histogram",
+        "tokens_total counter", "cost_usd_total counter"}) {
     EXPECT_NE(text.find("# TYPE sentinel_" + name + "\n"), std::string::npos) << name;
   }
 }
@@ -162,11 +162,15 @@ TEST(MetricRegistry, s4_a_hostile_configured_name_cannot_break_out_of_its_label)
 
 TEST(MetricRegistry, shows_the_health_of_the_engine) {
   const LabelNames names;
-  const MetricRegistry registry{
-      names, [] {
-        return EngineHealth{
-            .records = 1, .rejected = 2, .retries = 3, .lost = 4, .pending = 5, .log_lines_dropped = 6, .in_flight = 7};
-      }};
+  const MetricRegistry registry{names, [] {
+                                  return EngineHealth{.records = 1,
+                                                      .rejected = 2,
+                                                      .retries = 3,
+                                                      .lost = 4,
+                                                      .pending = 5,
+                                                      .log_lines_dropped = 6,
+                                                      .in_flight = 7};
+                                }};
   auto series = series_of(registry.expose());
   EXPECT_EQ(series["sentinel_usage_records_total"], "1");
   EXPECT_EQ(series["sentinel_usage_rejected_total"], "2");
@@ -205,7 +209,7 @@ TEST(MetricRegistryThreads, lanes_come_count_and_go_while_scrapes_run) {
           MetricLane lane{f.registry};
           for (int i = 0; i < kEach; ++i) {
             lane.observe(sample_of(f.chat, f.mini, 200));
-                    }
+          }
         }
         running.fetch_sub(1);
       });

@@ -15,9 +15,9 @@ ReplyFacts read(Protocol protocol, std::string_view body) {
 }
 
 TEST(ReadReply, AChatCompletion) {
-  const ReplyFacts facts = read(
-      Protocol::chat,
-      R"({"object":"chat.completion","choices":[{"message":{"role":"assistant","content":"Hello",
+  const ReplyFacts facts =
+      read(Protocol::chat,
+           R"({"object":"chat.completion","choices":[{"message":{"role":"assistant","content":"Hello",
       "refusal":null,
       "reasoning_content":"hm","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},
       "finish_reason":"stop"}],

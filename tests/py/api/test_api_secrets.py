@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 import sentinel
+from sentinel.api.logs import json_logs
 from sentinel.testing import ScriptedUpstream
 from support.serving import UPSTREAM_KEY, GatewayProcess, GatewayServer, HttpAddress, chat_body
 
@@ -139,6 +142,10 @@ def provoke(gateway: GatewayProcess, upstream: ScriptedUpstream) -> str:
         errors.append(client.post("/v1/query", json={"prompt": PROMPT, "max_tokens": PROMPT}).text)
         errors.append(client.post(CHAT, content=PROMPT.encode()).text)
         errors.append(client.get("/admin/keys").text)
+    port = int(gateway.origin.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 5) as raw:  # no HTTP at all
+        raw.sendall(f"{PROMPT} {CANARIES['CANARY_CLIENT']}\r\n\r\n".encode())
+        errors.append(raw.recv(65536).decode())
     with gateway.http(CANARIES["CANARY_CLIENT"] + "x") as stranger:
         errors.append(stranger.post(CHAT, json=body).text)
     with gateway.http(CANARIES["CANARY_ADMIN"]) as admin:
@@ -149,6 +156,24 @@ def provoke(gateway: GatewayProcess, upstream: ScriptedUpstream) -> str:
 def dump(database: Path) -> str:
     command = ["sqlite3", str(database), ".dump"]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+def test_s8_a_librarys_exception_is_logged_by_kind_and_place_alone(
+    gateway_server: GatewayServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(secret: str) -> None:
+        raise ValueError(f"cannot use {secret}")
+
+    with json_logs(gateway_server.gateway):
+        try:
+            fail(CANARIES["CANARY_CLIENT"])
+        except ValueError:
+            logging.getLogger("somebody").exception("it failed\nwith %s", PROMPT)
+    logged = capfd.readouterr().err
+    line = json.loads(next(line for line in logged.splitlines() if "ValueError" in line))
+    assert (line["level"], line["logger"], line["message"]) == ("error", "somebody", "it failed")
+    assert line["at"].endswith(" fail")
+    assert not [secret for secret in LEAKS if secret in logged]
 
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "jinja2", "mako", "code", "codeop"}

@@ -122,7 +122,7 @@ def post_bytes(
 
 
 def events(body: bytes) -> list[Any]:
-    """The events of a stream: parsed data, or the text `[DONE]`; AssertionError if one is partial."""
+    """The events of a stream, parsed, or the text `[DONE]`; AssertionError if one is partial."""
     assert body.endswith(b"\n\n"), f"the stream ends inside an event: {body[-80:]!r}"
     found = []
     for block in body[:-2].split(b"\n\n"):

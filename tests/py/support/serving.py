@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 
 from sentinel.api import create_app
+from sentinel.api.http_protocol import http_protocol
 from sentinel.config import Settings
 from sentinel.gateway import Gateway
 from support.records import read_records
@@ -146,11 +147,12 @@ class GatewayServer(HttpAddress):
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=http_protocol(gateway.settings),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
         server = _Uvicorn(config)

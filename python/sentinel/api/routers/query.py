@@ -58,7 +58,7 @@ async def query(request: Request, gateway: GatewayDep) -> Response:
     _, status, headers, body, _ = event
     kept = {name: value for name, value in headers or [] if name not in _KEPT}
     if status == 200:
-        body = _answer(body, kept).model_dump_json().encode()
+        body = json.dumps(_answer(body, kept).model_dump()).encode()
     response = Response(body, status, media_type="application/json")
     response.raw_headers.extend(kept.items())
     return response
@@ -111,15 +111,34 @@ async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
 
 
 def _answer(body: bytes, headers: dict[bytes, bytes]) -> QueryAnswer:
-    reply: dict[str, Any] = json.loads(body)
-    message = (reply.get("choices") or [{}])[0].get("message") or {}
+    try:
+        reply: dict[str, Any] = json.loads(body)
+    except RecursionError:  # as deep as the engine takes it, and deeper than Python does
+        reply = {}
+    usage = reply.get("usage")
     return QueryAnswer.model_validate(
         {
             "id": headers[b"x-request-id"].decode(),
-            "answer": message.get("content") or message.get("refusal") or "",
-            "model": reply.get("model") or "",
+            "answer": _text(_said(reply)),
+            "model": _text(reply.get("model")),
             "cache": {"verdict": headers[b"x-sentinel-cache"].decode(), "age_seconds": 0},
-            "usage": reply.get("usage") or {},
+            "usage": usage if isinstance(usage, dict) else {},
             "cost_micro_usd": int(headers[b"x-sentinel-cost-micro-usd"]),
         }
     )
+
+
+def _said(reply: dict[str, Any]) -> Any:
+    """What the first choice says, nothing where a provider has shaped its answer otherwise."""
+    try:
+        message = reply["choices"][0]["message"]
+        return message.get("content") or message.get("refusal")
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return None
+
+
+def _text(value: Any) -> str:
+    """Text that is Unicode; of a list of parts, theirs."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
