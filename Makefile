@@ -80,66 +80,6 @@ demo: build
 test: | system
 	@tools/test.sh
 
-test-release test-asan test-tsan test-python test-bare
-.DEFAULT_GOAL := build
-
-# ---- environments and the wheel -------------------------------------------------------------------------------------
-
-system:
-	@tools/system_packages.sh
-
-$(STAMPS)/venv: requirements/build.txt requirements/run.txt | system
-	@mkdir -p $(STAMPS)
-	$(PYTHON) -m venv --clear .venv
-	.venv/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/build.txt -r requirements/run.txt
-	@rm -f $(STAMPS)/installed; touch $@
-
-$(STAMPS)/deps: cpp/third_party.txt tools/deps.sh $(STAMPS)/venv
-	tools/deps.sh
-	@touch $@
-
-$(STAMPS)/wheel: $(SOURCES) tools/wheel.sh $(STAMPS)/deps
-	tools/wheel.sh
-	@touch $@
-
-$(STAMPS)/installed: $(STAMPS)/wheel
-	.venv/bin/pip install $(PIP_FLAGS) --no-index --no-deps --force-reinstall dist/*.whl
-	@touch $@
-
-# The environment of the tests: the locked packages and the wheel as it would be published, nothing of the tree.
-$(STAMPS)/venv-test: requirements/test.txt | system
-	@mkdir -p $(STAMPS)
-	$(PYTHON) -m venv --clear .venv-test
-	.venv-test/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/test.txt
-	@touch $@
-
-$(STAMPS)/tested-wheel: $(STAMPS)/wheel $(STAMPS)/venv-test
-	.venv-test/bin/pip uninstall $(PIP_FLAGS) --yes sentinel-llm-gateway
-	.venv-test/bin/pip install $(PIP_FLAGS) --no-index "$$(echo dist/*.whl)[gateway,demo]"
-	.venv-test/bin/pip check
-	@touch $@
-
-build: $(STAMPS)/installed
-
-deps: $(STAMPS)/deps
-
-demo: build
-	@.venv/bin/sentinel demo $(if $(UPSTREAM),--upstream $(UPSTREAM))
-
-# ---- tests ----------------------------------------------------------------------------------------------------------
-
-test: | system
-	@mkdir -p build && rm -f build/phases.txt
-	@tools/phase.sh "wheel and environments" $(MAKE) --no-print-directory build $(STAMPS)/tested-wheel
-	@tools/phase.sh "lint" $(MAKE) --no-print-directory lint
-	@tools/phase.sh "C++ tests" $(MAKE) --no-print-directory test-release
-	@tools/phase.sh "C++ tests, ASan and UBSan" $(MAKE) --no-print-directory test-asan
-	@tools/phase.sh "C++ tests, TSan" $(MAKE) --no-print-directory test-tsan
-	@tools/phase.sh "Python tests" $(MAKE) --no-print-directory test-python
-	@tools/phase.sh "wheel on a bare Debian" $(MAKE) --no-print-directory test-bare
-	@tools/phase.sh "fuzz, a short run" $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
-	@echo; cat build/phases.txt
-
 test-release test-asan test-tsan: test-%: $(STAMPS)/deps
 	cmake --preset $* -DSENTINEL_BENCH=OFF --log-level=WARNING
 	cmake --build --preset $*
