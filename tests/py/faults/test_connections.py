@@ -1,4 +1,4 @@
-"""Connections that fail, die or were closed while idle; names and certificates that lie."""
+"""Connections that cannot be had, die or were closed idle; names and certificates that lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that is no answer of the protocol: it may pass or be refused, and never breaks us."""
+"""JSON that is no answer of the protocol: it may pass, it may be refused, it never breaks us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads that are too much, ambiguous or poisoned; nothing poisoned is reflected (S3, S4)."""
+"""Heads that are too much, ambiguous or poisoned; nothing poisoned is ever reflected (S3, S4)."""
 
 from __future__ import annotations
 

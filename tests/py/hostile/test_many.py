@@ -1,4 +1,4 @@
-"""Two thousand requests of every kind leave no exchange, no answer and no descriptor."""
+"""Two thousand requests of every kind leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
 """A client that sends exactly the bytes it is given, and leaves when and how it is told.
 
-SDKs and httpx cannot say half a request, say it wrong, or hang up with a reset. Nothing here is
-clever: bytes out, `http.client` for the reply, and `events` to take a stream apart strictly.
+SDKs and httpx cannot say half a request, say it wrong, or hang up with a reset. Replies are read
+strictly, one after the other; `events` takes a stream apart.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import struct
@@ -42,6 +41,7 @@ class RawClient:
         address = urlsplit(origin)
         assert address.hostname is not None
         assert address.port is not None
+        self._received = bytearray()  # and not asked for yet
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -64,30 +64,61 @@ class RawClient:
         self._socket.sendall(data)
 
     def reply(self, method: str = "POST") -> RawReply:
-        """The next reply, whole."""
-        response = http.client.HTTPResponse(self._socket, method=method)
-        response.begin()
-        body = response.read()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return RawReply(response.status, headers, body)
+        """The next final reply, whole; EOFError if the server ends before."""
+        status = 100
+        while status == 100:
+            self._fill_until(b"\r\n\r\n")
+            first, *lines = self._take_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+            status = int(first.split(" ")[1])
+        headers = dict(line.split(": ", 1) for line in lines if line)
+        headers = {name.lower(): value for name, value in headers.items()}
+        return RawReply(status, headers, self._body(method, headers))
+
+    def _body(self, method: str, headers: Mapping[str, str]) -> bytes:
+        if method == "HEAD":
+            return b""
+        if "content-length" in headers:
+            return self._take(int(headers["content-length"]))
+        assert headers.get("transfer-encoding") == "chunked"
+        body = b""
+        while size := int(self._take_until(b"\r\n"), 16):
+            body += self._take(size)
+            assert self._take(2) == b"\r\n"
+        assert self._take_until(b"\r\n") == b"\r\n", "the last chunk has no trailers"
+        return body
+
+    def _fill(self) -> None:
+        piece = self._socket.recv(65536)
+        if not piece:
+            raise EOFError(bytes(self._received[-200:]))
+        self._received += piece
+
+    def _fill_until(self, marker: bytes) -> int:
+        """Read until the marker is there; where it ends."""
+        looked_at = 0
+        while (found := self._received.find(marker, looked_at)) < 0:
+            looked_at = max(0, len(self._received) - len(marker) + 1)
+            self._fill()
+        return found + len(marker)
+
+    def _take(self, size: int) -> bytes:
+        while len(self._received) < size:
+            self._fill()
+        taken = bytes(self._received[:size])
+        del self._received[:size]
+        return taken
+
+    def _take_until(self, marker: bytes) -> bytes:
+        return self._take(self._fill_until(marker))
 
     def read_until(self, marker: bytes, times: int = 1) -> bytes:
-        """Raw bytes until the marker has come so often; EOFError if the server ends before."""
-        received = bytearray()
-        looked_at = 0
-        while times > 0:
-            piece = self._socket.recv(65536)
-            if not piece:
-                raise EOFError(bytes(received[-200:]))
-            received += piece
-            while times > 0 and (found := received.find(marker, looked_at)) >= 0:
-                looked_at = found + len(marker)
-                times -= 1
-            looked_at = max(looked_at, len(received) - len(marker) + 1)
-        return bytes(received)
+        """Raw bytes of the reply until the marker has come so often."""
+        return b"".join(self._take_until(marker) for _ in range(times))
 
     def is_closed_by_server(self) -> bool:
-        """Wait until the server says something or closes; whether it closed."""
+        """Wait until the server says something more or closes; whether it closed."""
+        if self._received:
+            return False
         try:
             return self._socket.recv(1) == b""
         except ConnectionResetError:
