@@ -39,11 +39,13 @@ bool may_hold_control_byte(const char* bytes) {
 
 bool has_control_byte(std::string_view value) {
   constexpr std::size_t kStep = sizeof(std::uint64_t);
-  bool maybe = value.size() < kStep;
-  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
-    maybe = maybe || may_hold_control_byte(&value[at]);
-  if (!maybe)
-    maybe = may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
+  bool maybe = false;
+  if (value.size() < kStep) {
+    for (const char c : value) maybe |= is_control_byte(c);
+    return maybe;
+  }
+  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep) maybe |= may_hold_control_byte(&value[at]);
+  maybe |= may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
   return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
 }
 

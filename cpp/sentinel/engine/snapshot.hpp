@@ -39,6 +39,7 @@ struct Upstream {
   net::Origin origin;
   net::Timeouts timeouts;
   std::string host_header;
+  std::string fixed_headers;  // what every request to it says: its host, and what never changes of ours
   std::string base_path;      // no trailing slash
   std::string path_template;  // empty: base_path + "/" + the endpoint's own path
   std::string query;          // encoded, without "?"

@@ -16,10 +16,8 @@ bool is_all_zero(std::string_view text) { return text.find_first_not_of('0') == 
 
 }  // namespace
 
-std::string TraceContext::traceparent() const {
-  std::string text;
-  text.reserve(kVersion00Bytes);
-  return text.append("00-").append(trace_id).append("-").append(span_id).append(sampled ? "-01" : "-00");
+void TraceContext::append_traceparent(std::string& out) const {
+  out.append("00-").append(trace_id).append("-").append(span_id).append(sampled ? "-01" : "-00");
 }
 
 std::optional<TraceContext> read_traceparent(std::string_view header) {

@@ -18,7 +18,7 @@ struct TraceContext {
   std::string span_id;    // ours, 16 hexadecimal digits
   bool sampled = true;
 
-  std::string traceparent() const;
+  void append_traceparent(std::string& out) const;
 };
 
 // Nothing unless the header is a valid traceparent.

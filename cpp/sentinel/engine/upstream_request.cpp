@@ -85,13 +85,14 @@ std::string upstream_head(const Exchange& exchange, const ForwardedHeaders& forw
   head += "POST ";
   append_path(head, exchange);
   head += " HTTP/1.1\r\n";
-  append_header(head, "Host", upstream.host_header);
+  head += upstream.fixed_headers;
   append_credential(head, exchange);
-  head += "Content-Type: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: sentinel\r\n";
   append_header(head, "Accept", exchange.facts.stream ? "text/event-stream" : "application/json");
   append_header(head, "Content-Length", std::to_string(exchange.upstream_body.size()));
   append_header(head, "X-Request-Id", exchange.request_id);
-  append_header(head, "traceparent", exchange.trace.traceparent());
+  head += "traceparent: ";
+  exchange.trace.append_traceparent(head);
+  head += "\r\n";
   append_header(head, "tracestate", forwarded.tracestate);
   append_header(head, "OpenAI-Beta", forwarded.openai_beta);
   append_header(head, "Idempotency-Key", forwarded.idempotency_key);

@@ -293,8 +293,10 @@ TEST_F(Pipelines, AzureHasItsTemplateItsQueryAndItsKeyHeader) {
   const auto exchange = decide();
   EXPECT_TRUE(exchange->upstream_head.starts_with(
       "POST /openai/deployments/my%20deployment%2F1/chat/completions?api-version=v HTTP/1.1\r\n"
-      "Host: me.openai.azure.com\r\napi-key: sk-upstream-credential-0123456789\r\n"))
+      "Host: me.openai.azure.com\r\n"))
       << exchange->upstream_head;
+  EXPECT_NE(exchange->upstream_head.find("\r\napi-key: sk-upstream-credential-0123456789\r\n"),
+            std::string::npos);
   EXPECT_EQ(Json(exchange->upstream_body).text("/model"), "my deployment/1");
 }
 
