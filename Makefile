@@ -88,7 +88,7 @@ test-release test-asan test-tsan: test-%: $(STAMPS)/deps
 test-python: $(STAMPS)/tested-wheel
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
 
-test-bare: $(STAMPS)/wheel
+test-bare: $(STAMPS)/wheel $(STAMPS)/venv-test
 	tools/bare_test.sh
 
 fuzz: $(STAMPS)/deps
