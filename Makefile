@@ -113,7 +113,7 @@ stubs: $(STAMPS)/tested-wheel
 	.venv-test/bin/python tools/stubs.py
 
 format: $(STAMPS)/venv-test
-	clang-format-19 -i $(CPP_FILES)
+	@clang-format-19 -i $(CPP_FILES)
 	.venv-test/bin/ruff check --fix --quiet --exit-zero
 	.venv-test/bin/ruff format
 

@@ -44,7 +44,8 @@ bool has_control_byte(std::string_view value) {
     for (const char c : value) maybe |= is_control_byte(c);
     return maybe;
   }
-  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep) maybe |= may_hold_control_byte(&value[at]);
+  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
+    maybe |= may_hold_control_byte(&value[at]);
   maybe |= may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
   return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
 }

@@ -257,8 +257,9 @@ class SnapshotReader {
       return fault(path + ".base_url", "must be http://host or https://host with an optional port and path");
     }
     upstream.host_header = host_header(*base);
-    upstream.fixed_headers = "Host: " + upstream.host_header +
-                             "\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: sentinel\r\n";
+    upstream.fixed_headers =
+        "Host: " + upstream.host_header +
+        "\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: sentinel\r\n";
     upstream.base_path = base->path;
     upstream.origin.tls = base->tls;
     upstream.origin.host = base->host;
