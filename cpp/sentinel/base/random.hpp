@@ -8,7 +8,8 @@
 #include <bit>
 #include <cstdint>
 #include <string>
-#include <string_view>
+
+#include "sentinel/base/hex.hpp"
 
 namespace sentinel {
 
@@ -39,16 +40,7 @@ class Random {
   std::uint64_t below(std::uint64_t bound) { return ((next() >> 32U) * bound) >> 32U; }
 
   // Appends 16 lower-case hexadecimal digits.
-  void append_hex(std::string& out) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::array<char, 16> digits;
-    std::uint64_t bits = next();
-    for (char& digit : digits) {
-      digit = kDigits[bits >> 60U];
-      bits <<= 4U;
-    }
-    out.append(digits.data(), digits.size());
-  }
+  void append_hex(std::string& out) { sentinel::append_hex(out, next()); }
 
  private:
   std::array<std::uint64_t, 4> state_{};

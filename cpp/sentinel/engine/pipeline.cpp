@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "sentinel/base/hex.hpp"
 #include "sentinel/engine/model_list.hpp"
 #include "sentinel/engine/replies.hpp"
 #include "sentinel/engine/upstream_request.hpp"
@@ -26,27 +27,43 @@ bool is_control_byte(char c) {
 }
 
 // Eight bytes a step: a word says "surely not" or "look closer" (the usual has-less and has-zero tricks).
-bool may_hold_control_byte(const char* bytes) {
+bool may_hold_control_byte(std::uint64_t word) {
   constexpr std::uint64_t kOnes = 0x0101010101010101U;
   constexpr std::uint64_t kHighs = kOnes << 7U;
-  std::uint64_t word = 0;
-  std::memcpy(&word, bytes, sizeof word);
   const std::uint64_t below_space = (word - kOnes * 0x20) & ~word;
   const std::uint64_t delete_as_zero = word ^ (kOnes * 0x7f);
   const std::uint64_t is_delete = (delete_as_zero - kOnes) & ~delete_as_zero;
   return ((below_space | is_delete) & kHighs) != 0;
 }
 
+template <class Word>
+std::uint64_t load(const char* bytes) {
+  Word word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+// Up to seven bytes as a word: each at least once, the rest spaces.
+std::uint64_t load_short(std::string_view value) {
+  constexpr std::uint64_t kSpaces = 0x2020202000000000U;
+  const char* end = value.data() + value.size();
+  if (value.size() >= 4) return load<std::uint32_t>(value.data()) | (load<std::uint32_t>(end - 4) << 32U);
+  if (value.size() >= 2)
+    return load<std::uint16_t>(value.data()) | (load<std::uint16_t>(end - 2) << 16U) | kSpaces;
+  return load<std::uint8_t>(value.data()) | 0x2020202020202000U;
+}
+
 bool has_control_byte(std::string_view value) {
   constexpr std::size_t kStep = sizeof(std::uint64_t);
+  if (value.empty()) return false;
   bool maybe = false;
   if (value.size() < kStep) {
-    for (const char c : value) maybe |= is_control_byte(c);
-    return maybe;
+    maybe = may_hold_control_byte(load_short(value));
+  } else {
+    for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
+      maybe |= may_hold_control_byte(load<std::uint64_t>(&value[at]));
+    maybe |= may_hold_control_byte(load<std::uint64_t>(value.data() + value.size() - kStep));  // the rest
   }
-  for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
-    maybe |= may_hold_control_byte(&value[at]);
-  maybe |= may_hold_control_byte(value.data() + value.size() - kStep);  // the rest, once more in part
   return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
 }
 
@@ -62,19 +79,15 @@ bool is_request_id(std::string_view value) {
 // "req_", the time in 14 hexadecimal digits of microseconds, 18 random ones. Ids that grow with time keep the ledger's
 // primary key append-only, which halves the cost of storing a record.
 std::string make_request_id(Instant now, Random& random) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   constexpr std::size_t kTimeDigits = 14;
-  std::array<char, kTimeDigits> time_digits;
-  auto time = static_cast<std::uint64_t>(now.unix_time.count());
-  for (auto digit = time_digits.rbegin(); digit != time_digits.rend(); ++digit, time >>= 4U)
-    *digit = kDigits[time & 15U];
-  const std::uint64_t rest = random.next();
-  const std::array<char, 2> last{kDigits[rest & 15U], kDigits[(rest >> 4U) & 15U]};
+  constexpr std::size_t kLastDigits = 2;
+  const HexDigits time = hex_digits(static_cast<std::uint64_t>(now.unix_time.count()));
+  const HexDigits last = hex_digits(random.next());
   std::string id;
   id.reserve(40);
-  id.append("req_").append(time_digits.data(), time_digits.size());
+  id.append("req_").append(time.end() - kTimeDigits, kTimeDigits);
   random.append_hex(id);
-  return id.append(last.data(), last.size());
+  return id.append(last.data(), kLastDigits);
 }
 
 std::string_view without_bearer(std::string_view value) {

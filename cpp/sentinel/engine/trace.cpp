@@ -17,7 +17,9 @@ bool is_all_zero(std::string_view text) { return text.find_first_not_of('0') == 
 }  // namespace
 
 void TraceContext::append_traceparent(std::string& out) const {
-  out.append("00-").append(trace_id).append("-").append(span_id).append(sampled ? "-01" : "-00");
+  out.append("00-").append(trace_id).append("-");
+  append_hex(out, span_id);
+  out.append(sampled ? "-01" : "-00");
 }
 
 std::optional<TraceContext> read_traceparent(std::string_view header) {
@@ -49,8 +51,7 @@ TraceContext begin_span(std::optional<TraceContext> caller, Random& random) {
     random.append_hex(context.trace_id);
     random.append_hex(context.trace_id);
   }
-  context.span_id.reserve(16);
-  random.append_hex(context.span_id);
+  context.span_id = random.next();
   return context;
 }
 

@@ -4,6 +4,7 @@
 // our span as its parent; `tracestate` is passed on only with a valid traceparent.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,9 +14,9 @@
 namespace sentinel::engine {
 
 struct TraceContext {
-  std::string trace_id;   // 32 hexadecimal digits
-  std::string parent_id;  // the caller's span, empty for a new trace
-  std::string span_id;    // ours, 16 hexadecimal digits
+  std::string trace_id;       // 32 hexadecimal digits
+  std::string parent_id;      // the caller's span, empty for a new trace
+  std::uint64_t span_id = 0;  // ours
   bool sampled = true;
 
   void append_traceparent(std::string& out) const;

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sentinel.errors import GatewayError
 from sentinel.gateway import Answer, AsyncBridge, Endpoint, ErrorCode, Event, Gateway
 
-__all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
+__all__ = ["DISCONNECT", "HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
 
 HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
     "/v1/chat/completions": ("POST", Endpoint.chat),
@@ -28,6 +28,10 @@ HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
     "/v1/models": ("GET", Endpoint.models),
     "/v1/models/{model:path}": ("GET", Endpoint.models),
 }
+
+# The ASGI extension of our own server: `register` takes what to call when this client leaves. With
+# any other server a task waits for the disconnect message.
+DISCONNECT = "sentinel.disconnect"
 
 _STEP_BYTES = 64 * 1024
 
@@ -103,7 +107,10 @@ class HotEndpoint:
         if isinstance(submitted, tuple):
             await _send_whole(send, submitted)
             return
-        answer = bridge.expect(submitted, receive)
+        told = scope.get("extensions", {}).get(DISCONNECT)
+        answer = bridge.expect(submitted, None if told else receive)
+        if told:
+            told["register"](answer.leave)
         try:
             await _relay(bridge, answer, send)
         finally:
@@ -153,10 +160,8 @@ class HotEndpoint:
 
 def declared_length(headers: list[tuple[bytes, bytes]]) -> int:
     """The Content-Length of a request, 0 without one."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
+    value = dict(headers).get(b"content-length", b"")
+    return int(value) if value.isdigit() else 0
 
 
 def _not_started(error: GatewayError) -> Event:
@@ -181,11 +186,12 @@ async def _relay(bridge: AsyncBridge, answer: Answer, send: Send) -> None:
         _, _, _, body, more = event
         if len(body) > _STEP_BYTES and more:
             await _send_in_steps(bridge, answer, send, body)
-        elif body or not more:
+        else:
             await send({"type": "http.response.body", "body": body, "more_body": more})
             if not more:
                 return
-            bridge.core.taken(answer.id, len(body))
+            if body:
+                bridge.core.taken(answer.id, len(body))
         event = await answer.next()
         if answer.gone:
             return

@@ -1,5 +1,8 @@
 """uvicorn's HTTP protocol with what it leaves open: a bound and a deadline on a request's head.
 
+It also writes a reply's head together with what follows it, as ASGI wants it (no byte of a response
+before its first body event): a second write costs a system call, and the client a second wake-up.
+
 An ASGI app sees a request only when its head is whole. Until then uvicorn keeps whatever comes, for
 as long as it comes: one connection without a credential could take all memory, or a thousand silent
 ones all descriptors. Here an unfinished head is refused (431 over the limit, 408 after its time)
@@ -11,9 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from sentinel.api.hot import DISCONNECT
 from sentinel.config import Settings
 
 __all__ = ["http_protocol"]
@@ -32,6 +46,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     _in_head = False
     _received_bytes = 0
     _head_deadline: asyncio.TimerHandle | None = None
+    _on_disconnect: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,12 +71,49 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        self._complete_scope(version)
+        previous = self.cycle
+        self.cycle = _Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _complete_scope(self, version: str) -> None:
+        scope = self.scope
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + url.path
+        scope["query_string"] = url.query or b""
+        scope["extensions"] = {DISCONNECT: {"register": self._call_on_disconnect}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        if self._on_disconnect is not None:
+            self._on_disconnect()  # of a reply that has ended it does nothing
+            self._on_disconnect = None
+
+    def _call_on_disconnect(self, callback: Callable[[], None]) -> None:
+        self._on_disconnect = callback
 
     def _end_head(self) -> None:
         self._in_head = False
@@ -90,3 +142,111 @@ class _BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+
+
+# What may be in neither a header's name nor its value; their ends are ours.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its reply, the reply's head kept until the first body event."""
+
+    _head = b""
+    _says_close = False
+    _whole_taken = False
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if self.response_complete:
+            raise RuntimeError(f"{message['type']} after the end of the response")
+        if not self.response_started:
+            self._begin(message)
+        else:
+            self._continue(message)
+
+    async def receive(self) -> Message:  # type: ignore[override]
+        if self.more_body or self.disconnected or self.response_complete or self._whole_taken:
+            return cast(Message, await super().receive())
+        self._whole_taken = True
+        self.message_event.clear()
+        body = bytes(self.body)
+        self.body = bytearray()
+        self.flow.resume_reading()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    def _begin(self, message: Message) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"{message['type']} before http.response.start")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        headers = [*self.default_headers, *message.get("headers", ())]
+        _refuse_control_bytes(headers)
+        self._frame({name.lower(): value for name, value in headers})
+        lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
+        status: int = message["status"]
+        self._head = STATUS_LINE[status] + b"".join(lines) + self._end_of_head(status)
+
+    def _frame(self, headers: dict[bytes, bytes]) -> None:
+        if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+            self.chunked_encoding = True
+        elif b"content-length" in headers:
+            self.expected_content_length = int(headers[b"content-length"])
+            self.chunked_encoding = False
+        if b"close" in headers.get(b"connection", b"").lower().replace(b" ", b"").split(b","):
+            self.keep_alive = False
+            self._says_close = True
+
+    def _end_of_head(self, status: int) -> bytes:
+        end = b"\r\n"
+        if not self.keep_alive and not self._says_close:
+            end = b"connection: close\r\n" + end
+        if self.chunked_encoding is None and self._may_have_body(status):
+            self.chunked_encoding = True
+            end = b"transfer-encoding: chunked\r\n" + end
+        return end
+
+    def _may_have_body(self, status: int) -> bool:
+        return self.scope["method"] != "HEAD" and status not in (204, 304)
+
+    def _continue(self, message: Message) -> None:
+        if message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']} instead of http.response.body")
+        more = message.get("more_body", False)
+        data = self._framed(message.get("body", b""), more)
+        head, self._head = self._head, b""
+        if head or data:
+            self.transport.write(head + data)
+        if not more:
+            self._finish()
+
+    def _framed(self, body: bytes, more: bool) -> bytes:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            return b""
+        if not self.chunked_encoding:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise RuntimeError("the response's body is longer than its content-length")
+            return body
+        chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return chunk if more else chunk + b"0\r\n\r\n"
+
+    def _finish(self) -> None:
+        if self.expected_content_length:
+            raise RuntimeError("the response's body is shorter than its content-length")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+def _refuse_control_bytes(headers: list[tuple[bytes, bytes]]) -> None:
+    if _CONTROL.search(b"".join([value for _, value in headers])):
+        raise RuntimeError("a control byte in a header's value")
+    if _NOT_IN_NAMES.search(b"".join([name for name, _ in headers])):
+        raise RuntimeError("a forbidden byte in a header's name")

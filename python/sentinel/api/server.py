@@ -9,6 +9,7 @@ the rest of the drain: connections that are still busy five seconds later are cu
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ async def _run(gateway: Gateway) -> int:
         if alone and settings.admin.port is not None:
             listeners.append(_listen(settings.admin.host, settings.admin.port))
             servers.append(_server(build_app(gateway, "admin"), gateway))
+        _tame_collector()
         _announce(listeners)
         drained = _drain_on_signal(gateway, servers)
         await asyncio.gather(
@@ -63,6 +65,17 @@ async def _run(gateway: Gateway) -> int:
         )
         drained.cancel()
     return 0
+
+
+def _tame_collector() -> None:
+    """Keep the garbage collector from walking what lives as long as the process.
+
+    A request leaves no cycles behind, yet by default every 700 objects start a collection and every
+    70,000 one over all of FastAPI: a tenth of the door's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _server(app: FastAPI, gateway: Gateway) -> _Server:

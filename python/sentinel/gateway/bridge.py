@@ -24,8 +24,8 @@ Event = tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]
 Receive = Callable[[], Awaitable[object]]
 
 _GONE: Event = (0, 0, None, b"", False)
-# A task that waits for the client's leaving costs more than a whole decision, and most exchanges
-# end before one would have run: they get it only when they are this old.
+# Where the server cannot tell of a client's leaving, a task waits for it. It costs more than a
+# whole decision, and many exchanges end before one would have run: only old ones get it.
 _WATCH_AFTER_SECONDS = 0.01
 
 
@@ -34,9 +34,7 @@ class Answer:
 
     __slots__ = ("_bridge", "_events", "_waiter", "gone", "id", "receive", "watcher")
 
-    def __init__(
-        self, bridge: AsyncBridge, id: int, receive: Callable[[], Awaitable[object]]
-    ) -> None:
+    def __init__(self, bridge: AsyncBridge, id: int, receive: Receive | None) -> None:
         self.id = id
         self.receive = receive
         self.gone = False
@@ -58,6 +56,10 @@ class Answer:
         """Add an event and wake who waits for it."""
         self._events.append(event)
         self.wake()
+
+    def leave(self) -> None:
+        """The client has left: the exchange is cancelled, `next` says that it is gone."""
+        self._bridge.cancel(self)
 
     def wake(self) -> None:
         """Let `next` look again."""
@@ -87,18 +89,32 @@ class AsyncBridge:
         self._providers = ProviderPort(self.core, provider)
         loop.add_reader(self.core.fileno(), self._ready)
 
-    def expect(self, id: int, receive: Receive) -> Answer:
-        """The answer of a submitted exchange; `receive` is watched for the client's leaving."""
+    def expect(self, id: int, receive: Receive | None) -> Answer:
+        """The answer of a submitted exchange.
+
+        `receive` is watched for the client's leaving; None when somebody calls `Answer.leave`.
+        """
         answer = Answer(self, id, receive)
         self._answers[id] = answer
-        self._young.append(answer)
+        if receive is not None:
+            self._watch_later(answer)
         if not self._flush_due:
             # After all that is ready now: the engine is woken once for every request of this turn.
             self._flush_due = True
             self.loop.call_soon(self._flush)
+        return answer
+
+    def _watch_later(self, answer: Answer) -> None:
+        self._young.append(answer)
         if self._sweep is None:
             self._sweep = self.loop.call_later(_WATCH_AFTER_SECONDS, self._watch_old)
-        return answer
+
+    def cancel(self, answer: Answer) -> None:
+        """The client of this answer has left."""
+        if self._answers.pop(answer.id, None) is not None:
+            self.core.cancel(answer.id)
+        answer.gone = True
+        answer.wake()
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -146,12 +162,9 @@ class AsyncBridge:
         self._sweep = None
         young, self._young = self._young, []
         for answer in young:
-            if answer.id in self._answers:
-                answer.watcher = self.loop.create_task(self._watch(answer))
+            if answer.receive is not None and answer.id in self._answers:
+                answer.watcher = self.loop.create_task(self._watch(answer, answer.receive))
 
-    async def _watch(self, answer: Answer) -> None:
-        await answer.receive()  # after the whole body the only thing that can come is the end
-        if self._answers.pop(answer.id, None) is not None:
-            self.core.cancel(answer.id)
-        answer.gone = True
-        answer.wake()
+    async def _watch(self, answer: Answer, receive: Receive) -> None:
+        await receive()  # after the whole body the only thing that can come is the end
+        self.cancel(answer)

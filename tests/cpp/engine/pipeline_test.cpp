@@ -194,6 +194,21 @@ TEST_F(Pipelines, S4ControlBytesInAnyHeaderValueAreRefused) {
   EXPECT_EQ(refusal(tab), "(accepted)");
 }
 
+TEST_F(Pipelines, S4AControlByteIsFoundAtEveryPlaceOfValuesOfEveryLength) {
+  for (std::size_t size = 1; size <= 20; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (const char byte : {'\0', '\n', '\x1f', '\x7f', '\t', ' ', '~', '\x80', '\xff'}) {
+        const bool control = (static_cast<unsigned char>(byte) < 0x20 && byte != '\t') || byte == '\x7f';
+        std::string value(size, 'a');
+        value[at] = byte;
+        Request request;
+        request.headers.push_back({"x-anything", value});
+        EXPECT_EQ(refusal(request), control ? "invalid_request" : "(accepted)") << size << " " << at;
+      }
+    }
+  }
+}
+
 TEST_F(Pipelines, AHeaderThatMeansSomethingMustNotStandTwice) {
   for (const std::string_view name :
        {"authorization", "x-request-id", "traceparent", "Anthropic-Version", "openai-beta"}) {

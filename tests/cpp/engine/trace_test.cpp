@@ -10,6 +10,12 @@ namespace {
 const std::string kTrace = "4bf92f3577b34da6a3ce929d0e0e4736";
 const std::string kParent = "00f067aa0ba902b7";
 
+std::string span(const TraceContext& context) {
+  std::string text;
+  append_hex(text, context.span_id);
+  return text;
+}
+
 std::string traceparent(const TraceContext& context) {
   std::string text;
   context.append_traceparent(text);
@@ -60,8 +66,8 @@ TEST(Trace, OurSpanContinuesTheCallersTraceUnderANewId) {
   Random random(1);
   const auto context = begin_span(read_traceparent("00-" + kTrace + "-" + kParent + "-00"), random);
   EXPECT_EQ(context.trace_id, kTrace);
-  EXPECT_NE(context.span_id, kParent);
-  EXPECT_EQ(traceparent(context), "00-" + kTrace + "-" + context.span_id + "-00");
+  EXPECT_NE(span(context), kParent);
+  EXPECT_EQ(traceparent(context), "00-" + kTrace + "-" + span(context) + "-00");
 }
 
 TEST(Trace, WithoutACallerATraceBeginsThatOthersCanRead) {
@@ -71,7 +77,7 @@ TEST(Trace, WithoutACallerATraceBeginsThatOthersCanRead) {
   const auto read = read_traceparent(traceparent(context));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->trace_id, context.trace_id);
-  EXPECT_EQ(read->parent_id, context.span_id);
+  EXPECT_EQ(read->parent_id, span(context));
 }
 
 }  // namespace
