@@ -14,6 +14,9 @@ CPP = Path(__file__).resolve().parent.parent / "cpp"
 
 ALLOWED: dict[str, frozenset[str]] = {
     "base": frozenset(),
+    "limit": frozenset({"base"}),
+    "resilience": frozenset({"base"}),
+    "tokens": frozenset({"base"}),
     "stream": frozenset({"base"}),
     "net": frozenset({"base", "stream"}),
     "journal": frozenset({"base", "stream"}),
@@ -21,7 +24,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "log": frozenset({"base", "stream", "journal"}),
     "engine": frozenset({"base", "stream", "net", "journal", "metrics", "log"}),
 }
-CORE = frozenset({"base", "stream"})
+CORE = frozenset({"base", "limit", "resilience", "stream", "tokens"})
 NOT_IN_CORE = re.compile(r"<(boost/asio.*|sys/.*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>")
 PYTHON = re.compile(r"<(pybind11/.*|Python\.h)>")
 INCLUDE = re.compile(r"^\s*#\s*include\s+(\"sentinel/(\w+)/[^\"]+\"|<[^>]+>)", re.MULTILINE)
