@@ -1,0 +1,85 @@
+#include "sentinel/limit/bucket_shard.hpp"
+
+namespace sentinel::limit {
+namespace {
+
+constexpr Duration kNotWhileOpen = Duration::max();
+
+Duration truly_full_at(const Bucket& bucket) {
+  if (bucket.open > 0) return kNotWhileOpen;
+  const Rate* rate = std::get_if<Rate>(&bucket.rule);
+  return rate != nullptr ? paid_at(bucket.gcra, *rate) : Duration{0};
+}
+
+BucketKey key_of(const Bucket& bucket) {
+  return {bucket.id, kind_of(bucket.rule), period_of(bucket.rule), bucket.hash};
+}
+
+}  // namespace
+
+Bucket* BucketShard::find(const BucketKey& key) const {
+  const auto found = buckets_.find(key);
+  return found == buckets_.end() ? nullptr : found->second.get();
+}
+
+Bucket* BucketShard::find_or_make(const BucketKey& key, const Rule& rule, Instant now) {
+  if (Bucket* found = find(key)) return found;
+  if (buckets_.size() >= max_buckets_ && !make_room(now.monotonic)) return nullptr;
+  auto made =
+      std::make_unique<Bucket>(Bucket{std::string(key.id), rule, key.hash, {}, {}, 0, {}, next_number_++});
+  made->gcra.as_of = now.monotonic;
+  made->full_at_least = now.monotonic;
+  Bucket* bucket = made.get();
+  soonest_.emplace(Place{bucket->full_at_least, bucket->number}, bucket);
+  buckets_.emplace(key_of(*bucket), std::move(made));
+  return bucket;
+}
+
+void BucketShard::touch(Bucket& bucket) {
+  const Duration truth = truly_full_at(bucket);
+  if (truth < bucket.full_at_least) place(bucket, truth);
+}
+
+void BucketShard::drop_full(Duration now, std::size_t most) {
+  for (; most > 0; --most) {
+    Bucket* bucket = soonest();
+    if (bucket == nullptr || bucket->full_at_least > now) return;
+    drop(*bucket);
+  }
+}
+
+// The bucket that will truly be full first. Nothing if there is none that may be dropped.
+Bucket* BucketShard::soonest() {
+  while (!soonest_.empty()) {
+    Bucket* bucket = soonest_.begin()->second;
+    const Duration truth = truly_full_at(*bucket);
+    if (truth > bucket->full_at_least) {
+      place(*bucket, truth);
+      continue;
+    }
+    return bucket->open > 0 ? nullptr : bucket;
+  }
+  return nullptr;
+}
+
+bool BucketShard::make_room(Duration now) {
+  Bucket* bucket = soonest();
+  if (bucket == nullptr) return false;
+  if (bucket->full_at_least > now) ++forgiven_;
+  drop(*bucket);
+  return true;
+}
+
+void BucketShard::place(Bucket& bucket, Duration full_at) {
+  auto entry = soonest_.extract(Place{bucket.full_at_least, bucket.number});
+  bucket.full_at_least = full_at;
+  entry.key() = Place{full_at, bucket.number};
+  soonest_.insert(std::move(entry));
+}
+
+void BucketShard::drop(Bucket& bucket) {
+  soonest_.erase(Place{bucket.full_at_least, bucket.number});
+  buckets_.erase(buckets_.find(key_of(bucket)));
+}
+
+}  // namespace sentinel::limit

@@ -1,0 +1,94 @@
+// One shard of a limit table: its buckets, and which of them would be full soonest.
+//
+// Layout: buckets are allocated one by one and never move; the map's keys view their ids. `soonest_` orders them by a
+// lower bound of the instant at which they are full: charging a bucket only makes that later, so the hot path leaves the
+// order alone, and an entry that is out of date is put right when it comes to the front. Giving back may make it
+// earlier: whoever gives back calls `touch`.
+//
+// Contract: at most `max_buckets`; a bucket with `open` above 0 is never dropped. Cost: a look-up by a hash that is
+// given; dropping is O(log n), amortised over charges. Thread rule: hold `mutex` for every call.
+// Failure rule: no room is a null pointer.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "sentinel/base/clock.hpp"
+#include "sentinel/limit/concurrency.hpp"
+#include "sentinel/limit/gcra.hpp"
+#include "sentinel/limit/rate.hpp"
+#include "sentinel/limit/rule.hpp"
+
+namespace sentinel::limit {
+
+struct BucketKey {
+  std::string_view id;
+  Kind kind = Kind::requests;
+  Duration period{0};
+  std::uint64_t hash = 0;
+
+  friend bool operator==(const BucketKey& left, const BucketKey& right) {
+    return left.hash == right.hash && left.kind == right.kind && left.period == right.period &&
+           left.id == right.id;
+  }
+};
+
+struct Bucket {
+  std::string id;
+  Rule rule;
+  std::uint64_t hash = 0;
+  Gcra gcra;                  // of a Rate
+  Concurrency calls;          // of Slots
+  std::uint32_t open = 0;     // reservations and calls under way that know this bucket
+  Duration full_at_least{0};  // its place in the order
+  std::uint64_t number = 0;   // settles ties in the order of making, so that a run can be replayed
+};
+
+class BucketShard {
+ public:
+  void set_max_buckets(std::size_t max_buckets) { max_buckets_ = max_buckets; }
+
+  Bucket* find(const BucketKey& key) const;
+  Bucket* find_or_make(const BucketKey& key, const Rule& rule, Instant now);
+
+  // Gives the bucket its place after something came back to it.
+  void touch(Bucket& bucket);
+
+  // Drops at most `most` buckets that are full.
+  void drop_full(Duration now, std::size_t most);
+
+  std::size_t size() const { return buckets_.size(); }
+  std::uint64_t forgiven() const { return forgiven_; }
+
+  template <class Function>
+  void for_each(Function&& function) const {
+    for (const auto& [place, bucket] : soonest_) function(*bucket);
+  }
+
+  std::mutex mutex;
+
+ private:
+  struct Hash {
+    std::size_t operator()(const BucketKey& key) const { return static_cast<std::size_t>(key.hash); }
+  };
+  using Place = std::pair<Duration, std::uint64_t>;
+
+  Bucket* soonest();
+  bool make_room(Duration now);
+  void place(Bucket& bucket, Duration full_at);
+  void drop(Bucket& bucket);
+
+  std::unordered_map<BucketKey, std::unique_ptr<Bucket>, Hash> buckets_;
+  std::map<Place, Bucket*> soonest_;
+  std::size_t max_buckets_ = 1;
+  std::uint64_t next_number_ = 0;
+  std::uint64_t forgiven_ = 0;
+};
+
+}  // namespace sentinel::limit
