@@ -70,8 +70,8 @@ async def _run(gateway: Gateway) -> int:
 def _tame_collector() -> None:
     """Keep the garbage collector from walking what lives as long as the process.
 
-    A request leaves no cycles behind, yet by default every 700 objects start a collection and every
-    70,000 one over all of FastAPI: a tenth of the door's time.
+    A request leaves no cycles behind, yet by default every 700 new objects start a collection, and
+    now and then one over all of FastAPI.
     """
     gc.collect()
     gc.freeze()
