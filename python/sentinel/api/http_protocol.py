@@ -170,7 +170,9 @@ class _Cycle(RequestResponseCycle):
 
     async def receive(self) -> Message:  # type: ignore[override]
         if self.more_body or self.disconnected or self.response_complete or self._whole_taken:
-            return cast(Message, await super().receive())
+            message = cast(Message, await super().receive())
+            self._whole_taken = self._whole_taken or not message.get("more_body", True)
+            return message
         self._whole_taken = True
         self.message_event.clear()
         body = bytes(self.body)

@@ -185,3 +185,34 @@ def test_who_registers_is_told_when_the_client_leaves() -> None:
             await asyncio.wait_for(left.wait(), 20)
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize("waits_for_body", [False, True])
+def test_after_the_whole_body_only_the_end_is_received(waits_for_body: bool) -> None:
+    async def talk() -> None:
+        received: list[str] = []
+        asked, has_body = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.set()
+            received.append((await receive())["type"])
+            has_body.set()
+            received.append((await receive())["type"])
+
+        async with Serving(app) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+            writer.write(head if waits_for_body else head + b"body")
+            await asyncio.wait_for(asked.wait(), 20)
+            if waits_for_body:
+                writer.write(b"body")
+            await asyncio.wait_for(has_body.wait(), 20)
+            for _ in range(20):  # turns of the loop in which a second message would have come
+                await asyncio.sleep(0)
+            assert received == ["http.request"]
+            writer.close()
+            while len(received) < 2:
+                await asyncio.sleep(0)
+        assert received == ["http.request", "http.disconnect"]
+
+    asyncio.run(asyncio.wait_for(talk(), 30))
