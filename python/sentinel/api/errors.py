@@ -17,7 +17,7 @@ from sentinel.errors import (
     UnknownKey,
 )
 
-__all__ = ["ApiError", "add_error_handlers"]
+__all__ = ["ApiError", "add_error_handlers", "error_object"]
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -33,6 +33,14 @@ class ApiError(Exception):
         self.param = param
 
 
+def error_object(
+    status: int, code: str, message: str, param: str | None = None
+) -> dict[str, dict[str, str | None]]:
+    """The body of an error; its type follows from the status."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
 def _response(
     status: int,
     code: str,
@@ -40,9 +48,7 @@ def _response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return JSONResponse({"error": error}, status, headers)
+    return JSONResponse(error_object(status, code, message, param), status, headers)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Awaitable
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sentinel.api.errors import error_object
+from sentinel.api.leaving import expect_answer
 from sentinel.errors import GatewayError
 from sentinel.gateway import Answer, AsyncBridge, Endpoint, ErrorCode, Event, Gateway
 
-__all__ = ["DISCONNECT", "HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
+__all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
 
 HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
     "/v1/chat/completions": ("POST", Endpoint.chat),
@@ -28,10 +30,6 @@ HOT_PATHS: dict[str, tuple[str, Endpoint]] = {
     "/v1/models": ("GET", Endpoint.models),
     "/v1/models/{model:path}": ("GET", Endpoint.models),
 }
-
-# The ASGI extension of our own server: `register` takes what to call when this client leaves. With
-# any other server a task waits for the disconnect message.
-DISCONNECT = "sentinel.disconnect"
 
 _STEP_BYTES = 64 * 1024
 
@@ -107,10 +105,7 @@ class HotEndpoint:
         if isinstance(submitted, tuple):
             await _send_whole(send, submitted)
             return
-        told = scope.get("extensions", {}).get(DISCONNECT)
-        answer = bridge.expect(submitted, None if told else receive)
-        if told:
-            told["register"](answer.leave)
+        answer = expect_answer(bridge, submitted, scope, receive)
         try:
             await _relay(bridge, answer, send)
         finally:
@@ -166,8 +161,7 @@ def declared_length(headers: list[tuple[bytes, bytes]]) -> int:
 
 def _not_started(error: GatewayError) -> Event:
     """The one refusal the engine cannot word, because there is none."""
-    message = {"message": str(error), "type": "server_error", "param": None, "code": "not_started"}
-    body = json.dumps({"error": message}).encode()
+    body = json.dumps(error_object(503, "not_started", str(error))).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -27,7 +27,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from sentinel.api.hot import DISCONNECT
+from sentinel.api.errors import error_object
+from sentinel.api.leaving import DISCONNECT
 from sentinel.config import Settings
 
 __all__ = ["http_protocol"]
@@ -133,8 +134,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()  # an answer is being written: nothing may come between its bytes
             return
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        body = json.dumps({"error": error}).encode()
+        body = json.dumps(error_object(status, code, message)).encode()
         head = (
             b"content-type: application/json\r\n"
             b"connection: close\r\n"

@@ -32,11 +32,10 @@ _WATCH_AFTER_SECONDS = 0.01
 class Answer:
     """What the engine says about one exchange, event by event."""
 
-    __slots__ = ("_bridge", "_events", "_waiter", "gone", "id", "receive", "watcher")
+    __slots__ = ("_bridge", "_events", "_waiter", "gone", "id", "watcher")
 
-    def __init__(self, bridge: AsyncBridge, id: int, receive: Receive | None) -> None:
+    def __init__(self, bridge: AsyncBridge, id: int) -> None:
         self.id = id
-        self.receive = receive
         self.gone = False
         self.watcher: asyncio.Task[None] | None = None
         self._bridge = bridge
@@ -82,7 +81,7 @@ class AsyncBridge:
         self.body_deadlines = Deadlines(loop, body_seconds)
         self.core = _core.Bridge(engine, serves_provider=provider is not None)
         self._answers: dict[int, Answer] = {}
-        self._young: list[Answer] = []
+        self._young: list[tuple[Answer, Receive]] = []
         self._flush_due = False
         self._sweep: asyncio.TimerHandle | None = None
         self._has_provider = provider is not None
@@ -94,25 +93,24 @@ class AsyncBridge:
 
         `receive` is watched for the client's leaving; None when somebody calls `Answer.leave`.
         """
-        answer = Answer(self, id, receive)
+        answer = Answer(self, id)
         self._answers[id] = answer
         if receive is not None:
-            self._watch_later(answer)
+            self._watch_later(answer, receive)
         if not self._flush_due:
             # After all that is ready now: the engine is woken once for every request of this turn.
             self._flush_due = True
             self.loop.call_soon(self._flush)
         return answer
 
-    def _watch_later(self, answer: Answer) -> None:
-        self._young.append(answer)
+    def _watch_later(self, answer: Answer, receive: Receive) -> None:
+        self._young.append((answer, receive))
         if self._sweep is None:
             self._sweep = self.loop.call_later(_WATCH_AFTER_SECONDS, self._watch_old)
 
     def cancel(self, answer: Answer) -> None:
         """The client of this answer has left."""
-        if self._answers.pop(answer.id, None) is not None:
-            self.core.cancel(answer.id)
+        self._hang_up(answer)
         answer.gone = True
         answer.wake()
 
@@ -122,10 +120,13 @@ class AsyncBridge:
 
     def forget(self, answer: Answer) -> None:
         """The exchange is over for its caller, however it ended; hangs up if it still runs."""
-        if self._answers.pop(answer.id, None) is not None:
-            self.core.cancel(answer.id)
+        self._hang_up(answer)
         if answer.watcher is not None:
             answer.watcher.cancel()
+
+    def _hang_up(self, answer: Answer) -> None:
+        if self._answers.pop(answer.id, None) is not None:
+            self.core.cancel(answer.id)
 
     @property
     def busy(self) -> bool:
@@ -161,9 +162,9 @@ class AsyncBridge:
     def _watch_old(self) -> None:
         self._sweep = None
         young, self._young = self._young, []
-        for answer in young:
-            if answer.receive is not None and answer.id in self._answers:
-                answer.watcher = self.loop.create_task(self._watch(answer, answer.receive))
+        for answer, receive in young:
+            if answer.id in self._answers:
+                answer.watcher = self.loop.create_task(self._watch(answer, receive))
 
     async def _watch(self, answer: Answer, receive: Receive) -> None:
         await receive()  # after the whole body the only thing that can come is the end

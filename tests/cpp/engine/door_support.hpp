@@ -64,13 +64,6 @@ class Doors : public ::testing::Test {
   }
   void open(const SnapshotText& text = {}) { open(options(text)); }
 
-  static SnapshotText leading_to(std::uint16_t port) {
-    SnapshotText text;
-    text.upstreams =
-        "[" + SnapshotText::upstream("up", "openai", "http://127.0.0.1:" + std::to_string(port) + "/v1") +
-        "]";
-    return text;
-  }
   static SnapshotText to_python() {
     SnapshotText text;
     text.upstreams = "[" + SnapshotText::upstream("up", "python", "") + "]";

@@ -123,14 +123,6 @@ class Runners : public ::testing::Test {
     EXPECT_EQ(service.pipeline.in_flight(), 0);
   }
 
-  static SnapshotText leading_to(std::uint16_t port) {
-    SnapshotText text;
-    text.upstreams =
-        "[" + SnapshotText::upstream("up", "openai", "http://127.0.0.1:" + std::to_string(port) + "/v1") +
-        "]";
-    return text;
-  }
-
   std::shared_ptr<Flow> start(const std::string& body, std::shared_ptr<ProviderPort> provider = nullptr,
                               Endpoint endpoint = Endpoint::chat) {
     const std::vector<HeaderView> headers{{"x-api-key", kCredential}};

@@ -72,6 +72,13 @@ struct SnapshotText {
   }
 };
 
+inline SnapshotText leading_to(std::uint16_t port) {
+  SnapshotText text;
+  text.upstreams =
+      "[" + SnapshotText::upstream("up", "openai", "http://127.0.0.1:" + std::to_string(port) + "/v1") + "]";
+  return text;
+}
+
 inline std::shared_ptr<Snapshot> make_snapshot(const SnapshotText& text = {}) {
   auto snapshot = Snapshot::from_json(text.str());
   EXPECT_TRUE(snapshot) << snapshot.error().message;

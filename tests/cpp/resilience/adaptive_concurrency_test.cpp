@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "resilience/moments.hpp"
 #include "sentinel/base/random.hpp"
 
 namespace sentinel::resilience {
@@ -12,8 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 ConcurrencySettings settings_from(std::uint32_t least, std::uint32_t initial, std::uint32_t most) {
   ConcurrencySettings settings;

@@ -8,12 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "resilience/moments.hpp"
 #include "sentinel/resilience/circuit_breaker.hpp"
 
 namespace sentinel::resilience {
 namespace {
-
-Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 struct Event {
   Duration when;

@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "resilience/moments.hpp"
+
 namespace sentinel::resilience {
 namespace {
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 BreakerSettings small() {
   BreakerSettings settings;

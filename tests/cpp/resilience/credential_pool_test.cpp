@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "resilience/moments.hpp"
 #include "sentinel/base/random.hpp"
 
 namespace sentinel::resilience {
@@ -14,8 +15,6 @@ namespace {
 using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
-
-Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 TEST(CredentialPool, TakesItsCredentialsInTurn) {
   CredentialPool pool(3, {});

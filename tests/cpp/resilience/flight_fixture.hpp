@@ -12,13 +12,12 @@
 #include <string>
 #include <utility>
 
+#include "resilience/moments.hpp"
 #include "sentinel/resilience/flight.hpp"
 
 namespace sentinel::resilience {
 
 inline char byte_at(std::uint64_t offset) { return static_cast<char>((offset * 2654435761U) >> 7U); }
-
-inline Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 class FlightLoop {
  public:

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "resilience/moments.hpp"
 #include "sentinel/base/random.hpp"
 #include "sentinel/resilience/backoff.hpp"
 #include "sentinel/resilience/retry_budget.hpp"
@@ -17,8 +18,6 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
-
-Instant at(Duration time) { return {time, Duration{1'700'000'000'000'000} + time}; }
 
 TEST(RetryBudget, GrantsAShareOfTheCallsAndAMinimum) {
   RetryBudget budget({.percent = 20, .per_second = 1, .window_seconds = 10});

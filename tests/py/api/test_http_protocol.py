@@ -10,8 +10,8 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from sentinel.api.hot import DISCONNECT
 from sentinel.api.http_protocol import http_protocol
+from sentinel.api.leaving import DISCONNECT
 from sentinel.config import Settings
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

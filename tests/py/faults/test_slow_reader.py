@@ -6,7 +6,6 @@ The gateway is a process of its own here, so that its memory can be looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,23 +38,17 @@ def gateway(
     )
 
 
-def resident_bytes(gateway: GatewayProcess) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024
-
-
 def test_r6_a_client_that_stops_reading_ends_in_bounded_memory_as_a_slow_reader(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    before = resident_bytes(gateway)
+    before = gateway.resident_bytes()
     script = f"[[fail=endless size={PIECE_BYTES * 8} chunks=8]]"
     with RawClient(gateway.origin, receive_buffer=4096) as client:
         client.send(post_bytes(chat_body(script, stream=True)))
         client.read_until(b"\n\n")
         upstream.wait_until(lambda up: up.aborted == 1)
         sent = upstream.calls[0].chunks_sent * PIECE_BYTES
-        grown = resident_bytes(gateway) - before
+        grown = gateway.resident_bytes() - before
         print(f"the upstream sent {sent >> 20} MiB, the gateway grew by {grown >> 20} MiB")
         assert sent < MOST_BYTES
         assert grown < MOST_BYTES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,12 +34,6 @@ def gateway(
     )
 
 
-def resident_bytes(gateway: GatewayProcess) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024
-
-
 FLOODS = {
     "target": (b"POST /v1/", b"a" * 65536),
     "value": (START + b"x-big: ", b"v" * 65536),
@@ -50,13 +43,13 @@ FLOODS = {
 
 
 def test_r6_a_head_without_end_takes_no_memory(gateway: GatewayProcess) -> None:
-    before = resident_bytes(gateway)
+    before = gateway.resident_bytes()
     for start, piece in FLOODS.values():
         with RawClient(gateway.origin) as client, pytest.raises(ConnectionError):  # noqa: PT012
             client.send(start)
             for _ in range(FLOOD_BYTES // len(piece)):
                 client.send(piece)
-    assert resident_bytes(gateway) - before < GROWTH_BYTES
+    assert gateway.resident_bytes() - before < GROWTH_BYTES
     with gateway.http() as other:
         assert other.get("/healthz").status_code == 200
 

@@ -233,6 +233,12 @@ class GatewayProcess(HttpAddress):
     def records(self) -> list[dict[str, Any]]:
         return read_records(self.data_dir / "usage.db")
 
+    def resident_bytes(self) -> int:
+        """The memory of the process that is in RAM now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024
+
 
 def _origin(process: subprocess.Popen[bytes], output: Path) -> str:
     def listens() -> bool:

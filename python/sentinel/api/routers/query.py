@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from sentinel.api.deps import GatewayDep
+from sentinel.api.leaving import expect_answer
 from sentinel.api.schemas.query import Query, QueryAnswer
 from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway
 
@@ -102,7 +103,7 @@ async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
     submitted = bridge.core.submit(*_head(request), body)
     if isinstance(submitted, tuple):
         return submitted
-    answer = bridge.expect(submitted, request.receive)
+    answer = expect_answer(bridge, submitted, request.scope, request.receive)
     try:
         event = await answer.next()
         return event if event[1] else (0, 499, [], b"", False)
