@@ -13,3 +13,5 @@ if [ -e bench/gateway/run.py ]; then
   printf -- '-- gateway\n'
   PATH="$PWD/.venv-test/bin:$PATH" python bench/gateway/run.py
 fi
+printf -- '-- savings\n'
+PATH="$PWD/.venv-test/bin:$PATH" python bench/savings/run.py

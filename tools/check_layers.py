@@ -18,13 +18,17 @@ ALLOWED: dict[str, frozenset[str]] = {
     "resilience": frozenset({"base"}),
     "tokens": frozenset({"base"}),
     "stream": frozenset({"base"}),
+    "cache": frozenset({"base", "stream"}),
     "net": frozenset({"base", "stream"}),
     "journal": frozenset({"base", "stream"}),
     "metrics": frozenset({"base", "stream", "journal"}),
     "log": frozenset({"base", "stream", "journal"}),
-    "engine": frozenset({"base", "stream", "net", "journal", "metrics", "log"}),
+    "engine": frozenset(
+        {"base", "cache", "limit", "resilience", "stream", "tokens"}
+        | {"net", "journal", "metrics", "log"}
+    ),
 }
-CORE = frozenset({"base", "limit", "resilience", "stream", "tokens"})
+CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens"})
 NOT_IN_CORE = re.compile(r"<(boost/asio.*|sys/.*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>")
 PYTHON = re.compile(r"<(pybind11/.*|Python\.h)>")
 INCLUDE = re.compile(r"^\s*#\s*include\s+(\"sentinel/(\w+)/[^\"]+\"|<[^>]+>)", re.MULTILINE)

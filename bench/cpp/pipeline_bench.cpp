@@ -1,6 +1,6 @@
-// The governed work without I/O: decide + finish for a cached principal, and what it is made of.
+// The governed work without I/O for a cached principal (decide, admit, choose a target, finish), and what it is made of.
 //
-//   build/release/bench_pipeline_bench [seconds per line [part of the lines' names]]
+//   build/release/bench_pipeline_bench [seconds per line [part of the lines' names]]     (run within the source tree)
 //
 // Each line is the fastest of many short rounds: on a shared machine the least disturbed one tells most. Records go to
 // a real ledger; between the rounds, unmeasured, its writer thread stores them, so that it does not share the core's
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sentinel/engine/pipeline.hpp"
+#include "sentinel/engine/send.hpp"
 #include "sentinel/metrics/registry.hpp"
 
 namespace {
@@ -29,15 +30,24 @@ constexpr std::string_view kSnapshot = R"({
              "event_bytes": 1048576, "credit_bytes": 262144, "in_flight": 10000},
   "upstreams": [{"name": "openai", "kind": "openai", "base_url": "https://api.openai.com/v1",
                  "auth_header": "Authorization", "credentials": ["sk-upstream-0123456789abcdef0123456789"],
+                 "breaker": {"enabled": true},
                  "timeouts_us": {"connect": 2000000, "first_byte": 60000000, "idle": 30000000, "total": 600000000}}],
-  "routes": [{"name": "gpt-4o-mini", "targets": [{"upstream": "openai", "model": "", "weight": 1}]}],
+  "routes": [{"name": "gpt-4o-mini", "targets": [{"upstream": "openai", "model": "", "weight": 1}]},
+             {"name": "kept-4o-mini", "targets": [{"upstream": "openai", "model": "", "weight": 1}],
+              "cache": {"ttl_us": 3600000000000}},
+             {"name": "told-4o-mini", "targets": [{"upstream": "openai", "model": "", "weight": 1}],
+              "rules": {"rates": ["1000000000 tokens/min"]}}],
+  "accounts": [{"id": "limited", "rules": {"rates": ["10000000/min", "1000000000 tokens/min", "1000000 usd/day"]}}],
   "prices": {"version": "2025-01", "models": [{"model": "gpt-4o-mini", "prompt": 150000, "cached": 75000,
                                                "cache_write": 0, "completion": 600000}]}})";
 constexpr std::string_view kCredential = "sk-operator-key-0123456789abcdef";
+constexpr std::string_view kLimitedCredential = "sk-limited-key-0123456789abcdef0";
+constexpr std::string_view kLimitedRules =
+    R"("rules":{"rates":["10000000/min","1000000000 tokens/min"],"concurrency":1000})";
 
 // A chat request of about `bytes`, its text spread over messages as in a conversation.
 std::string chat_body(std::size_t bytes, bool stream) {
-  std::string body = R"({"model":"gpt-4o-mini","temperature":0.2,"max_tokens":256,)";
+  std::string body = R"({"model":"gpt-4o-mini","temperature":0.0,"max_tokens":256,)";
   if (stream) body += R"("stream":true,)";
   body += R"("messages":[{"role":"system","content":"You answer in one sentence."})";
   const std::size_t share = std::max<std::size_t>(bytes / 20, 120);
@@ -47,6 +57,26 @@ std::string chat_body(std::size_t bytes, bool stream) {
     body += "\"}";
   }
   return body + "]}";
+}
+
+// Prose of about `tokens` tokens, for the route that counts them.
+std::string prose_body(std::size_t tokens) {
+  std::string body = R"({"model":"told-4o-mini","max_tokens":256,"messages":[{"role":"user","content":")";
+  constexpr std::string_view kSentence = "The gateway counts what it sends before it is sent. ";  // 11 tokens
+  for (std::size_t counted = 0; counted < tokens; counted += 11) body += kSentence;
+  return body + "\"}]}";
+}
+
+std::string asking_for(std::string_view model, std::string body) {
+  return body.replace(body.find("gpt-4o-mini"), std::string_view("gpt-4o-mini").size(), model);
+}
+
+// The vocabularies of the source tree, found from the working directory or a folder above it.
+std::string vocabulary_directory() {
+  const std::filesystem::path data = "python/sentinel/tokens/data";
+  std::filesystem::path folder = std::filesystem::current_path();
+  while (!std::filesystem::exists(folder / data) && folder.has_relative_path()) folder = folder.parent_path();
+  return (folder / data).string();
 }
 
 std::string padded(std::string_view text) {
@@ -93,10 +123,11 @@ class Bench {
     auto snapshot = *Snapshot::from_json(kSnapshot);
     snapshot->intern_labels(labels_);
     snapshots_.set(std::move(snapshot));
-    const std::string digest = to_hex(keys_.digest(kCredential));
-    if (!keys_.put(R"([{"id":"k","digest":")" + digest + R"(","accounts":["acme","acme/search"]}])"))
+    if (!keys_.put("[" + key("k", kCredential, "acme/search", "") + "," +
+                   key("limited", kLimitedCredential, "limited", "," + std::string(kLimitedRules)) + "]"))
       std::abort();
-    pipeline_ = std::make_unique<Pipeline>(keys_, snapshots_, *sink_, labels_);
+    pipeline_ = std::make_unique<Pipeline>(
+        PipelineParts{keys_, snapshots_, *sink_, labels_, quotas_, answers_, encodings_});
   }
   ~Bench() {
     const auto stats = sink_->stats();
@@ -110,21 +141,44 @@ class Bench {
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
-  // As the door does it: the body's own copy is part of the work.
-  void decide_and_finish(const std::string& body, std::int64_t unix_us) {
-    const RequestHead head{Endpoint::chat, "/v1/chat/completions", "", headers_};
+  // As the door and the loop do it: the body's own copy is part of the work, the upstream's answer is not.
+  void govern(const std::string& body, std::int64_t unix_us, bool limited = false) {
     const Instant now{Duration{unix_us}, Duration{unix_us}};
-    auto exchange = pipeline_->decide(lane_, head, padded(body), now);
-    if (exchange->reply) std::abort();
-    exchange->status = 200;
-    exchange->sent_at = now;
-    exchange->usage = stream::Usage{.prompt = 100, .completion = 50};
+    auto exchange = decide(body, now, limited);
+    if (exchange->reply || !pipeline_->admit(lane_, *exchange, now)) std::abort();
+    Sending sending(*exchange, quotas_, lane_.random);
+    if (!sending.begin(now)) std::abort();
+    sending.report_answer(now);
+    answer(*exchange, now);
     pipeline_->finish(lane_, *exchange, now);
   }
 
+  // Answers this question once, so that the next ones are hits.
+  void keep(const std::string& body, std::int64_t unix_us) {
+    const Instant now{Duration{unix_us}, Duration{unix_us}};
+    auto exchange = decide(body, now);
+    if (exchange->reply || !pipeline_->admit(lane_, *exchange, now)) std::abort();
+    if (!Sending(*exchange, quotas_, lane_.random).begin(now)) std::abort();
+    answer(*exchange, now);
+    pipeline_->answers().keep(*exchange, "application/json", std::string(kAnswer), lane_.answers, now);
+    pipeline_->finish(lane_, *exchange, now);
+  }
+
+  void hit(const std::string& body, std::int64_t unix_us) {
+    const Instant now{Duration{unix_us}, Duration{unix_us}};
+    auto exchange = decide(body, now);
+    if (!exchange->reply || exchange->verdict != journal::CacheVerdict::hit_exact) std::abort();
+    pipeline_->finish(lane_, *exchange, now);
+  }
+
+  std::unique_ptr<Exchange> decide(const std::string& body, Instant now, bool limited = false) {
+    const auto& headers = limited ? limited_headers_ : headers_;
+    return pipeline_->decide(lane_, {Endpoint::chat, "/v1/chat/completions", "", headers, "127.0.0.1"},
+                             padded(body), now);
+  }
+
   void decide_only(const std::string& body) {
-    const RequestHead head{Endpoint::chat, "/v1/chat/completions", "", headers_};
-    if (pipeline_->decide(lane_, head, padded(body), {})->reply) std::abort();
+    if (decide(body, {})->reply) std::abort();
   }
 
   void store_records() {
@@ -135,34 +189,61 @@ class Bench {
   RequestReader& reader() { return lane_.requests; }
 
  private:
+  static constexpr std::string_view kAnswer =
+      R"({"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[)"
+      R"({"index":0,"message":{"role":"assistant","content":"Paris is the capital of France."},)"
+      R"("finish_reason":"stop"}],"usage":{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150}})";
+
+  std::string key(std::string_view id, std::string_view credential, std::string_view account,
+                  const std::string& more) {
+    return R"({"id":")" + std::string(id) + R"(","digest":")" + to_hex(keys_.digest(credential)) +
+           R"(","accounts":["acme",")" + std::string(account) + "\"]" + more + "}";
+  }
+
+  static void answer(Exchange& exchange, Instant now) {
+    exchange.status = 200;
+    exchange.sent_at = now;
+    exchange.usage = stream::Usage{.prompt = 100, .completion = 50};
+  }
+
+  // What the openai SDK sends.
+  static std::vector<HeaderView> headers_with(const std::string& authorization) {
+    return {{"host", "127.0.0.1:8080"},
+            {"accept-encoding", "gzip, deflate"},
+            {"connection", "keep-alive"},
+            {"accept", "application/json"},
+            {"content-type", "application/json"},
+            {"user-agent", "OpenAI/Python 1.99.1"},
+            {"x-stainless-lang", "python"},
+            {"x-stainless-package-version", "1.99.1"},
+            {"x-stainless-os", "Linux"},
+            {"x-stainless-arch", "x64"},
+            {"x-stainless-runtime", "CPython"},
+            {"x-stainless-runtime-version", "3.11.2"},
+            {"authorization", authorization},
+            {"x-stainless-async", "false"},
+            {"x-stainless-retry-count", "0"},
+            {"x-stainless-read-timeout", "600"},
+            {"content-length", "400"}};
+  }
+
   const std::filesystem::path directory_ = std::filesystem::temp_directory_path() / "sentinel-pipeline-bench";
   std::unique_ptr<journal::SqliteSink> sink_;
   metrics::LabelNames labels_;
   metrics::MetricRegistry registry_{labels_};
   KeyTable keys_{"pepper"};
   SnapshotHolder snapshots_;
+  Quotas quotas_{std::chrono::hours{1}, 1};
+  cache::ExactCache cache_{{}, 1};
+  Answers answers_{cache_};
+  Encodings encodings_{vocabulary_directory()};
   std::unique_ptr<Pipeline> pipeline_;
   metrics::MetricLane metric_lane_{registry_};
   Lane lane_{1, metric_lane_};
-  // What the openai SDK sends.
   const std::string authorization_ = "Bearer " + std::string(kCredential);
-  const std::vector<HeaderView> headers_{{"host", "127.0.0.1:8080"},
-                                         {"accept-encoding", "gzip, deflate"},
-                                         {"connection", "keep-alive"},
-                                         {"accept", "application/json"},
-                                         {"content-type", "application/json"},
-                                         {"user-agent", "OpenAI/Python 1.99.1"},
-                                         {"x-stainless-lang", "python"},
-                                         {"x-stainless-package-version", "1.99.1"},
-                                         {"x-stainless-os", "Linux"},
-                                         {"x-stainless-arch", "x64"},
-                                         {"x-stainless-runtime", "CPython"},
-                                         {"x-stainless-runtime-version", "3.11.2"},
-                                         {"authorization", authorization_},
-                                         {"x-stainless-async", "false"},
-                                         {"x-stainless-retry-count", "0"},
-                                         {"x-stainless-read-timeout", "600"},
-                                         {"content-length", "400"}};
+  const std::string limited_authorization_ = "Bearer " + std::string(kLimitedCredential);
+  const std::vector<HeaderView> headers_ = headers_with(authorization_);
+  const std::vector<HeaderView> limited_headers_ = headers_with(limited_authorization_);
 };
 
 }  // namespace
@@ -176,13 +257,21 @@ int main(int count, char** arguments) {
   const std::string streamed = chat_body(400, true);
   const std::string medium = chat_body(8'000, false);
   const std::string large = chat_body(64'000, false);
-  const auto whole = [&](const char* name, const std::string& body) {
-    measure(name, seconds, [&] { bench.decide_and_finish(body, ++time); }, [&] { bench.store_records(); });
+  const auto line = [&](const char* name, auto&& work) {
+    measure(name, seconds, work, [&] { bench.store_records(); });
   };
-  whole("decide + finish, 0.4 KB", small);
-  whole("decide + finish, 0.4 KB stream (usage asked)", streamed);
-  whole("decide + finish, 8 KB", medium);
-  whole("decide + finish, 64 KB", large);
+  const auto whole = [&](const char* name, const std::string& body, bool limited = false) {
+    line(name, [&bench, &time, &body, limited] { bench.govern(body, time += 1000, limited); });
+  };
+  whole("governed, 0.4 KB", small);
+  whole("governed, 0.4 KB stream (usage asked)", streamed);
+  whole("governed, 8 KB", medium);
+  whole("governed, 64 KB", large);
+  const std::string kept = asking_for("kept-4o-mini", small);
+  bench.keep(kept, time);
+  line("exact hit 0.4 KB", [&] { bench.hit(kept, time += 1000); });
+  whole("limits: 6 rules", small, true);
+  whole("1k-token prompt counted", prose_body(1000));
   measure("  decide, 0.4 KB", seconds, [&] { bench.decide_only(small); });
   measure("  digest and key look-up", seconds, [&] {
     if (!bench.keys().find(kCredential)) std::abort();

@@ -16,11 +16,13 @@ In a gateway's command {port} is where to listen, {upstream} the base URL of the
 in which an answer was not 200, or the mock did not see every request, makes the run fail.
 
 Steps:
-  plain   closed loop, 64 connections, unique bodies of about 0.4 KB, replies of 1 KB
-  paced   64 streams of 200 chunks, one every 20 ms, CPU per chunk
-  open    200 requests per second, unique bodies
-  hits    one body over and over; nginx answers from proxy_cache (not run unless named)
-  memory  PSS of the process tree before and after 50,000 unique requests
+  plain     closed loop, 64 connections, unique bodies of about 0.4 KB, replies of 1 KB
+  governed  the same with prompts of about 1,000 tokens, counted, and limits of requests, tokens,
+            money and concurrency on the route; nginx only proxies
+  hits      one body over and over; nginx answers from proxy_cache
+  paced     64 streams of 200 chunks, one every 20 ms, CPU per chunk
+  open      200 requests per second, unique bodies
+  memory    PSS of the process tree before and after 50,000 unique requests
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ COMPILE = ["g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-Werror"]
 START_SECONDS = 30.0
 SETTLE_SECONDS = 0.3
 NICE = ["nice", "-n", "-15"]
+LIMITS = "{rpm: 100000000, tpm: 100000000000, usd_per_day: 1000000, concurrency: 10000}"
+PROSE_BYTES = 4600  # about 1,000 tokens of our own prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Step:
     stream: bool = False
     unique: bool = True
     goal: float | None = None
+    model: str = "gpt-4o-mini"
+    long_prompt: bool = False
 
 
 @dataclass(slots=True)
@@ -103,7 +109,15 @@ def steps(seconds: float, requests: int) -> dict[str, Step]:
             "sse", "chunk", "chunks=200 gap_us=20000", ("--requests", "64"), stream=True, goal=2.0
         ),
         "open": Step("open", "request", "size=1000", ("--rate", "200", *timed)),
-        "hits": Step("closed", "request", "size=1000", timed, unique=False),
+        "hits": Step(
+            "closed", "request", "size=1000", timed, unique=False, goal=3.0, model="gpt-4o-cached"
+        ),
+        "governed": Step(
+            *("closed", "request", "size=1000", timed),
+            goal=4.0,
+            model="gpt-4o-governed",
+            long_prompt=True,
+        ),
         "memory": Step("closed", "request", "size=1000", ("--requests", str(requests))),
     }
 
@@ -286,7 +300,10 @@ class Bench:
             "upstreams:\n"
             f"  mock: {{base_url: 'http://127.0.0.1:{self._upstream_port}/v1',\n"
             "         credentials: [{key: '${BENCH_UPSTREAM_KEY}'}]}\n"
-            "routes: {'*': {targets: [{upstream: mock}]}}\n"
+            "routes:\n"
+            "  '*': {targets: [{upstream: mock}]}\n"
+            "  gpt-4o-cached: {targets: [{upstream: mock}], cache: {ttl: 1h}}\n"
+            f"  gpt-4o-governed: {{targets: [{{upstream: mock}}], limits: {LIMITS}}}\n"
             "keys: [{id: bench, key: '${BENCH_KEY}'}]\n"
             "log: {level: warning}\n"
         )
@@ -373,13 +390,16 @@ class Bench:
 
 
 def body(step: Step) -> str:
-    """A chat request of about 0.4 KB; salted, because a repeated body would be a cache hit."""
+    """A chat request of about 0.4 KB or with a long prompt, salted unless it shall be a hit."""
     salt = f"{time.time_ns()}-{{{{n}}}}" if step.unique else "the same for all"
     messages = [
         {"role": "system", "content": "You are a helpful assistant. " * 8},
         {"role": "user", "content": f"{salt} [[{step.directive}]]"},
     ]
-    request: dict[str, Any] = {"model": "gpt-4o-mini", "messages": messages, "max_tokens": 256}
+    if step.long_prompt:
+        prose = (ROOT / "docs" / "architecture.md").read_text()[:PROSE_BYTES]
+        messages.insert(1, {"role": "user", "content": prose})
+    request: dict[str, Any] = {"model": step.model, "messages": messages, "max_tokens": 256}
     if step.stream:
         request["stream"] = True
     return json.dumps(request)
@@ -455,7 +475,9 @@ def read_options() -> argparse.Namespace:
         "--only-nginx", action="store_true", help="measure no gateway but nginx, twice a round"
     )
     parser.add_argument(
-        "--steps", default="plain,paced,open,memory", help="comma-separated (default: %(default)s)"
+        "--steps",
+        default="plain,governed,hits,paced,open,memory",
+        help="comma-separated (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument(

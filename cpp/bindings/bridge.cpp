@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,8 +30,7 @@ using engine::RequestHead;
 namespace typing = py::typing;
 using HeaderTuple = typing::Tuple<py::bytes, py::bytes>;
 using Headers = typing::Iterable<HeaderTuple>;
-using EventTuple =
-    typing::Tuple<py::int_, py::int_, typing::Optional<typing::List<HeaderTuple>>, py::bytes, py::bool_>;
+using EventTuple = typing::Tuple<py::int_, py::int_, typing::Optional<py::bytes>, py::bytes, py::bool_>;
 using WorkTuple = typing::Tuple<py::str, py::int_, py::str, py::str, py::str, py::str, py::bool_, py::bytes>;
 
 // Below this a body is decided on faster than the GIL is given back and taken again.
@@ -56,15 +56,24 @@ std::vector<HeaderView> to_headers(const Headers& headers) {
   return views;
 }
 
-py::list from_headers(const engine::HeaderList& headers) {
-  py::list list(headers.size());
-  for (std::size_t i = 0; i < headers.size(); ++i) {
-    list[i] = py::make_tuple(to_bytes(headers[i].first), to_bytes(headers[i].second));
+// The header fields as they stand in HTTP/1.1: one object instead of three for each of them.
+py::bytes from_headers(const engine::HeaderList& headers) {
+  std::size_t size = 0;
+  for (const auto& [name, value] : headers) size += name.size() + value.size() + 4;
+  PyObject* const bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+  if (bytes == nullptr) throw py::error_already_set();
+  char* at = PyBytes_AS_STRING(bytes);
+  const auto put = [&at](std::string_view text) { at = std::copy(text.begin(), text.end(), at); };
+  for (const auto& [name, value] : headers) {
+    put(name);
+    put(": ");
+    put(value);
+    put("\r\n");
   }
-  return list;
+  return py::reinterpret_steal<py::bytes>(bytes);
 }
 
-// (id, status, headers or None, body, more)
+// (id, status, header fields or None, body, more)
 EventTuple from_event(const BridgeEvent& event) {
   py::object headers = event.status == 0 ? py::object(py::none()) : py::object(from_headers(event.headers));
   return EventTuple(
@@ -87,14 +96,15 @@ BorrowedHead to_head(Endpoint endpoint, std::string_view path, const py::bytes& 
                      const Headers& headers) {
   BorrowedHead borrowed;
   borrowed.headers = to_headers(headers);
-  borrowed.head = {endpoint, path, view(query), borrowed.headers};
+  borrowed.head = {endpoint, path, view(query), borrowed.headers, {}};
   return borrowed;
 }
 
 typing::Union<py::int_, EventTuple> submit(Bridge& self, Endpoint endpoint, std::string_view path,
                                            const py::bytes& query, const Headers& headers,
-                                           const py::bytes& body) {
-  const BorrowedHead borrowed = to_head(endpoint, path, query, headers);
+                                           const py::bytes& body, std::string_view peer) {
+  BorrowedHead borrowed = to_head(endpoint, path, query, headers);
+  borrowed.head.peer = peer;
   const std::string_view bytes = view(body);
   Bridge::Submitted submitted;
   if (bytes.size() < kLongBody) {
@@ -109,8 +119,10 @@ typing::Union<py::int_, EventTuple> submit(Bridge& self, Endpoint endpoint, std:
 }
 
 EventTuple refuse(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
-                  const Headers& headers, ErrorCode code, std::string message, std::string param) {
-  const BorrowedHead borrowed = to_head(endpoint, path, query, headers);
+                  const Headers& headers, ErrorCode code, std::string message, std::string param,
+                  std::string_view peer) {
+  BorrowedHead borrowed = to_head(endpoint, path, query, headers);
+  borrowed.head.peer = peer;
   return from_event(self.refuse(borrowed.head, Error(code, std::move(message), std::move(param))));
 }
 
@@ -198,13 +210,14 @@ void bind_bridge(py::module_& module) {
            py::keep_alive<1, 2>())
       .def("fileno", &Bridge::descriptor, "Readable when drain() or drain_provider() has something.")
       .def("submit", &submit, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
-           py::arg("body"),
-           "An id, sent on by flush(), or at once the event that answers: (0, status, headers, body, False).")
+           py::arg("body"), py::arg("peer") = "",
+           "An id, sent on by flush(), or at once the event that answers: (0, status, header fields, body, "
+           "False).")
       .def("flush", &Bridge::flush, "Sends on what was submitted since the last flush.")
       .def("refuse", &refuse, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
-           py::arg("code"), py::arg("message"), py::arg("param") = "",
+           py::arg("code"), py::arg("message"), py::arg("param") = "", py::arg("peer") = "",
            "The event that answers a request which the door must refuse.")
-      .def("drain", &drain, "Events (id, status or 0, headers or None, body, more), in order.")
+      .def("drain", &drain, "Events (id, status or 0, header fields or None, body, more), in order.")
       .def("taken", &Bridge::taken, py::arg("id"), py::arg("bytes"), "The client's socket took these bytes.")
       .def("cancel", &Bridge::cancel, py::arg("id"), "The client left.")
       .def("drain_provider", &drain_provider,

@@ -8,4 +8,6 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_base(module);
   sentinel::bindings::bind_engine(module);
   sentinel::bindings::bind_bridge(module);
+  sentinel::bindings::bind_limit(module);
+  sentinel::bindings::bind_tokens(module);
 }

@@ -3,6 +3,8 @@
     import sentinel
     app = sentinel.create_app(settings)            # a FastAPI app, served by any ASGI server
     sentinel.mount(host_app, "/llm", settings)     # the same inside an app of yours
+    sentinel.RateLimiter("100/min")                # parts that need no gateway: docs/library.md
+    sentinel.TokenCounter.for_model("gpt-4o")
 
 Importing this loads neither FastAPI nor the engine; each name loads what it needs when first used.
 """
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from sentinel.api import create_app, mount
     from sentinel.config import Settings
     from sentinel.gateway import Gateway
+    from sentinel.limits import RateLimiter
+    from sentinel.tokens import TokenCounter
 
-__all__ = ["Gateway", "Settings", "create_app", "mount"]
+__all__ = ["Gateway", "RateLimiter", "Settings", "TokenCounter", "create_app", "mount"]
 
 _HOMES = {
     "create_app": "sentinel.api",
     "mount": "sentinel.api",
     "Settings": "sentinel.config",
     "Gateway": "sentinel.gateway",
+    "RateLimiter": "sentinel.limits",
+    "TokenCounter": "sentinel.tokens",
 }
 
 

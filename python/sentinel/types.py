@@ -22,6 +22,7 @@ __all__ = [
     "ConfiguredKey",
     "ModelPrice",
     "PriceTable",
+    "Rules",
     "Scope",
     "account_fault",
     "account_parent",
@@ -108,6 +109,24 @@ def issued_key_well_formed(key: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What a node may take: rates as docs/limits.md writes them, and calls at once (None: any).
+
+    Falsy when it says nothing.
+    """
+
+    rates: tuple[str, ...] = ()
+    concurrency: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.rates) or self.concurrency is not None
+
+    def document(self) -> dict[str, object]:
+        """The shape that the engine reads, in its snapshot and in its keys."""
+        return {"rates": list(self.rates), "concurrency": self.concurrency}
+
+
+@dataclass(frozen=True, slots=True)
 class ConfiguredKey:
     """A key that stands in the configuration: its digest, or the key itself, never both."""
 
@@ -117,6 +136,7 @@ class ConfiguredKey:
     models: tuple[str, ...] = ()
     digest: str | None = None
     secret: str | None = field(default=None, repr=False)
+    rules: Rules = Rules()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,11 @@ Digest Hmac::digest(std::string_view message) const {
 
 Digest sha256(std::string_view message) {
   Digest result;
-  SHA256(reinterpret_cast<const unsigned char*>(message.data()), message.size(), result.data());
+  SHA256_CTX
+  state;  // SHA256() of OpenSSL 3 looks its algorithm up for each call, which costs more than short texts do
+  SHA256_Init(&state);
+  SHA256_Update(&state, message.data(), message.size());
+  SHA256_Final(result.data(), &state);
   return result;
 }
 

@@ -75,7 +75,8 @@ constexpr ErrorInfo info(ErrorCode code) {
 struct Error {
   ErrorCode code = ErrorCode::internal_error;
   std::string message;
-  std::string param;  // the member at fault; empty means JSON null in the body
+  std::string param;                     // the member at fault; empty means JSON null in the body
+  std::int64_t retry_after_seconds = 0;  // for Retry-After; 0: nothing is known
 
   Error(ErrorCode error_code, std::string text, std::string member = {})
       : code(error_code), message(std::move(text)), param(std::move(member)) {}

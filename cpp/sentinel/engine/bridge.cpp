@@ -71,7 +71,7 @@ Bridge::Submitted Bridge::submit(const RequestHead& head, std::string body) {
   auto exchange = engine_.pipeline().decide(lane_, head, std::move(body), now);
   if (exchange->reply) return answered(*exchange);
   const std::uint64_t id = take_slot();
-  Runner& runner = engine_.next_runner();
+  Runner& runner = engine_.runner_for(*exchange);
   auto client = std::make_shared<BridgeClient>(shared_from_this(), runner, id);
   outbox_.push_back(runner.prepare(std::move(exchange), std::move(client),
                                    serves_provider_ ? shared_from_this() : nullptr));
@@ -124,6 +124,7 @@ std::vector<BridgeEvent> Bridge::drain() {
   {
     const std::lock_guard lock(mutex_);
     ready.swap(events_);
+    for (const BridgeEvent& event : ready) last_event_[slot_of(event.id)] = 0;
     if (std::exchange(woken_, false)) {
       std::uint64_t count = 0;
       [[maybe_unused]] const ssize_t got = ::read(eventfd_, &count, sizeof count);
@@ -173,6 +174,7 @@ void Bridge::close() {
   }
   const std::lock_guard lock(mutex_);
   events_.clear();
+  last_event_.clear();
   provider_work_.clear();
 }
 
@@ -191,12 +193,16 @@ bool Bridge::answer(std::uint64_t call_id, ProviderAnswer answer) {
 
 void Bridge::push(Runner& runner, BridgeEvent event) {
   const std::lock_guard lock(mutex_);
-  const bool continues = !events_.empty() && events_.back().id == event.id && event.status == 0;
+  const std::size_t slot = slot_of(event.id);
+  if (slot >= last_event_.size()) last_event_.resize(slot + 1);
+  const std::size_t place = last_event_[slot];
+  const bool continues = place > 0 && events_[place - 1].id == event.id && event.status == 0;
   if (continues) {
-    events_.back().body += event.body;
-    events_.back().more = event.more;
+    events_[place - 1].body += event.body;
+    events_[place - 1].more = event.more;
   } else {
     events_.push_back(std::move(event));
+    last_event_[slot] = events_.size();
   }
   if (std::exchange(woken_, true)) return;
   runner.loop().post([self = shared_from_this()] { self->signal(); });

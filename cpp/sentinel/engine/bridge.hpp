@@ -101,6 +101,8 @@ class Bridge final : public ProviderPort, public std::enable_shared_from_this<Br
 
   std::mutex mutex_;  // guards what the loops push
   std::vector<BridgeEvent> events_;
+  std::vector<std::size_t>
+      last_event_;  // by slot: 1 + the place of what waits for it, so that it can be added to
   std::vector<ProviderWork> provider_work_;
   bool woken_ = false;
   bool closed_ = false;

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sentinel/stream/protocol.hpp"
+
 namespace sentinel::engine {
 
 enum class Endpoint : std::uint8_t { chat, completions, embeddings, responses, messages, query, models };
@@ -22,16 +24,17 @@ struct EndpointInfo {
   std::string_view upstream_path;  // below the upstream's base path
   Scope scope;
   ErrorShape errors;
+  stream::Protocol protocol;  // of the upstream's replies
 };
 
 inline constexpr std::array<EndpointInfo, kEndpoints> kEndpointTable{{
-    {"/v1/chat/completions", "chat/completions", Scope::chat, ErrorShape::openai},
-    {"/v1/completions", "completions", Scope::chat, ErrorShape::openai},
-    {"/v1/embeddings", "embeddings", Scope::embeddings, ErrorShape::openai},
-    {"/v1/responses", "responses", Scope::chat, ErrorShape::openai},
-    {"/v1/messages", "messages", Scope::chat, ErrorShape::anthropic},
-    {"/v1/query", "chat/completions", Scope::chat, ErrorShape::openai},
-    {"/v1/models", "", Scope::none, ErrorShape::openai},
+    {"/v1/chat/completions", "chat/completions", Scope::chat, ErrorShape::openai, stream::Protocol::chat},
+    {"/v1/completions", "completions", Scope::chat, ErrorShape::openai, stream::Protocol::completions},
+    {"/v1/embeddings", "embeddings", Scope::embeddings, ErrorShape::openai, stream::Protocol::embeddings},
+    {"/v1/responses", "responses", Scope::chat, ErrorShape::openai, stream::Protocol::responses},
+    {"/v1/messages", "messages", Scope::chat, ErrorShape::anthropic, stream::Protocol::messages},
+    {"/v1/query", "chat/completions", Scope::chat, ErrorShape::openai, stream::Protocol::chat},
+    {"/v1/models", "", Scope::none, ErrorShape::openai, stream::Protocol::chat},
 }};
 
 constexpr const EndpointInfo& info(Endpoint endpoint) {

@@ -27,6 +27,14 @@ Error system_error(const std::string& what) {
   return Error(ErrorCode::internal_error, what + ": " + std::strerror(errno));
 }
 
+// An exchange may use every attempt for as long as the upstream's deadlines let it.
+Duration longest_exchange(const Snapshot& snapshot) {
+  Duration longest = std::chrono::hours{1};
+  for (const auto& upstream : snapshot.upstreams)
+    longest = std::max(longest, 2 * upstream->timeouts.total * upstream->retry.attempts);
+  return longest;
+}
+
 }  // namespace
 
 // One engine per data directory, for as long as this lives.
@@ -86,9 +94,20 @@ Status Engine::open() {
 
   registry_ = std::make_unique<metrics::MetricRegistry>(labels_, [this] { return health(); });
   keys_ = std::make_unique<KeyTable>(options_.pepper);
-  pipeline_ = std::make_unique<Pipeline>(*keys_, snapshots_, *sink_, labels_);
   Status configured = configure(options_.snapshot);
   if (!configured) return configured;
+  const auto snapshot = snapshots_.get();
+  quotas_ = std::make_unique<Quotas>(longest_exchange(*snapshot), next_seed());
+  cache::ExactCacheBounds bounds;
+  bounds.max_bytes = snapshot->cache_bytes;
+  cache_ = std::make_unique<cache::ExactCache>(bounds, next_seed());
+  answers_ = std::make_unique<Answers>(*cache_);
+  encodings_ = std::make_unique<Encodings>(options_.vocabulary_directory);
+  if (snapshot->limits_sending()) encodings_->load_all();  // before traffic, not in its way
+  pipeline_ = std::make_unique<Pipeline>(
+      PipelineParts{*keys_, snapshots_, *sink_, labels_, *quotas_, *answers_, *encodings_});
+  state_file_ = std::make_unique<StateFile>(options_.data_dir + "/state");
+  restore_state();
 
   for (std::uint64_t i = 0; i < std::max<std::size_t>(options_.loops, 1); ++i) {
     runners_.push_back(std::make_unique<Runner>(*pipeline_, *clock_, *registry_, next_seed(),
@@ -97,8 +116,42 @@ Status Engine::open() {
   drain_ = std::make_unique<Drain>(options_.drain_delay, options_.drain_timeout);
   drain_timer_ =
       std::make_unique<Timer>([](void* self) { static_cast<Engine*>(self)->advance_drain(); }, this);
+  housekeeper_ = std::make_unique<Timer>([](void* self) { static_cast<Engine*>(self)->housekeep(); }, this);
   for (auto& runner : runners_) runner->start();
+  runners_.front()->loop().post([this] { housekeep(); });
   return Done{};
+}
+
+// What is to be done about every second, in bounded pieces: expired things go, what is owed is written down.
+void Engine::housekeep() {
+  if (closed_.load()) return;
+  const Instant now = clock_->now();
+  quotas_->tick(now);
+  cache_->tick(now);
+  save_state();
+  net::Loop& loop = runners_.front()->loop();
+  housekeeper_->set(loop.timers(), loop.now() + std::chrono::seconds{1});
+}
+
+// A state that cannot be read is no reason not to start: limits begin full, breakers closed.
+void Engine::restore_state() {
+  const auto warn = [this](const Error& error) {
+    log_event(log::Level::warning, "state", {{"message", error.message}});
+  };
+  auto kept = state_file_->load();
+  if (!kept) return warn(kept.error());
+  if (!*kept) return;
+  Status limits = quotas_->restore((*kept)->limits, clock_->now());
+  if (!limits) warn(limits.error());
+  Status breakers = health_.restore((*kept)->breakers, clock_->now());
+  if (!breakers) warn(breakers.error());
+}
+
+void Engine::save_state() {
+  const Instant now = clock_->now();
+  Status saved = state_file_->save({quotas_->snapshot(now), health_.snapshot(now)});
+  if (!saved && !state_failing_) log_event(log::Level::error, "state", {{"message", saved.error().message}});
+  state_failing_ = !saved;
 }
 
 metrics::EngineHealth Engine::health() const {
@@ -111,6 +164,11 @@ metrics::EngineHealth Engine::health() const {
   health.pending = stats.pending;
   health.log_lines_dropped = log_->dropped();
   health.in_flight = pipeline_->in_flight();
+  const cache::ExactCacheStats kept = cache_->stats();
+  health.cache_bytes = kept.bytes;
+  health.cache_evictions = kept.evicted;
+  for (const auto& [target, state] : health_.states())
+    health.breakers.emplace_back(target, static_cast<int>(state));
   return health;
 }
 
@@ -118,6 +176,7 @@ Status Engine::configure(std::string_view document) {
   auto snapshot = Snapshot::from_json(document);
   if (!snapshot) return std::move(snapshot.error());
   (*snapshot)->intern_labels(labels_);
+  health_.adopt(**snapshot);
   snapshots_.set(std::move(*snapshot));
   return Done{};
 }
@@ -150,8 +209,14 @@ void Engine::log_event(log::Level level, std::string_view event, const std::vect
   log_->event(clock_->now().unix_time, level, event, fields);
 }
 
-Runner& Engine::next_runner() {
-  return *runners_[turn_.fetch_add(1, std::memory_order_relaxed) % runners_.size()];
+Runner& Engine::runner_for(const Exchange& exchange) {
+  std::size_t place = 0;
+  if (exchange.plan && exchange.plan->follow) {
+    std::memcpy(&place, exchange.plan->key.identity.data(), sizeof place);
+  } else {
+    place = turn_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return *runners_[place % runners_.size()];
 }
 
 bool Engine::alive() const { return !closed_.load() && forks.load() == forks_at_start_; }
@@ -204,8 +269,14 @@ void Engine::close() {
   }
   if (pipeline_) pipeline_->set_drain_state(DrainState::stopped);
   for (auto& runner : runners_) runner->stop_all(StopReason::shutdown);
-  if (!runners_.empty()) runners_.front()->loop().post([this] { drain_timer_->cancel(); });
+  if (!runners_.empty()) {
+    runners_.front()->loop().post([this] {
+      drain_timer_->cancel();
+      housekeeper_->cancel();
+    });
+  }
   for (auto& runner : runners_) runner->join();
+  if (state_file_) save_state();
   if (sink_) sink_->close();
   lock_.reset();
 }

@@ -16,9 +16,15 @@
 #include <vector>
 
 #include "sentinel/base/clock.hpp"
+#include "sentinel/cache/exact_cache.hpp"
+#include "sentinel/engine/answers.hpp"
 #include "sentinel/engine/drain.hpp"
+#include "sentinel/engine/health.hpp"
 #include "sentinel/engine/pipeline.hpp"
+#include "sentinel/engine/prompt_tokens.hpp"
+#include "sentinel/engine/quotas.hpp"
 #include "sentinel/engine/runner.hpp"
+#include "sentinel/engine/state_file.hpp"
 #include "sentinel/journal/sqlite_sink.hpp"
 #include "sentinel/log/json_log.hpp"
 #include "sentinel/metrics/registry.hpp"
@@ -29,7 +35,8 @@ struct EngineOptions {
   std::string snapshot;  // JSON
   std::string pepper;
   std::string data_dir;
-  std::string usage_database;  // empty: data_dir/usage.db
+  std::string usage_database;        // empty: data_dir/usage.db
+  std::string vocabulary_directory;  // where the token vocabularies are
   std::size_t loops = 1;
   std::uint64_t seed = 0;
   int log_descriptor = 2;
@@ -50,6 +57,15 @@ class Engine {
   Status put_keys(std::string_view document);
   Status replace_keys(std::string_view document);
   bool remove_key(std::string_view key_id);
+
+  // For doors that look at keys themselves (the admin's): the same limit by address as before any other key.
+  Status take_address(std::string_view peer, std::string_view forwarded_for) {
+    return quotas_->take_address(*snapshots_.get(), peer, forwarded_for, clock_->now());
+  }
+
+  // The kept answers, and how the targets are doing: for operators.
+  cache::ExactCache& cache() { return *cache_; }
+  HealthTable& health_table() { return health_; }
 
   std::string metrics() const { return registry_->expose(); }
   std::int64_t in_flight() const { return pipeline_->in_flight(); }
@@ -72,7 +88,8 @@ class Engine {
   Pipeline& pipeline() { return *pipeline_; }
   metrics::MetricRegistry& registry() { return *registry_; }
   std::shared_ptr<const Snapshot> snapshot() const { return snapshots_.get(); }
-  Runner& next_runner();
+  // The loop that this exchange goes to: one question always to the same one, which knows what is being asked.
+  Runner& runner_for(const Exchange& exchange);
   Runner& runner_of_call(std::uint64_t call_id) { return *runners_[call_id >> kCallIdBits]; }
   std::uint64_t next_seed() { return seed_.fetch_add(1) * 0x9e3779b97f4a7c15U; }
 
@@ -84,6 +101,9 @@ class Engine {
   metrics::EngineHealth health() const;
   void advance_drain();
   void stop_revoked();
+  void restore_state();
+  void save_state();
+  void housekeep();
 
   const EngineOptions options_;
   std::shared_ptr<const Clock> clock_;
@@ -94,10 +114,18 @@ class Engine {
   std::unique_ptr<metrics::MetricRegistry> registry_;
   std::unique_ptr<KeyTable> keys_;
   SnapshotHolder snapshots_;
+  HealthTable health_;
+  std::unique_ptr<Quotas> quotas_;
+  std::unique_ptr<cache::ExactCache> cache_;
+  std::unique_ptr<Answers> answers_;
+  std::unique_ptr<Encodings> encodings_;
+  std::unique_ptr<StateFile> state_file_;
   std::unique_ptr<Pipeline> pipeline_;
   std::vector<std::unique_ptr<Runner>> runners_;
   std::unique_ptr<Drain> drain_;        // on the first loop's thread
   std::unique_ptr<Timer> drain_timer_;  // on the first loop's thread
+  std::unique_ptr<Timer> housekeeper_;  // on the first loop's thread
+  bool state_failing_ = false;          // said once
   std::atomic<std::size_t> turn_{0};
   std::atomic<std::uint64_t> seed_{0};
   std::atomic<bool> closed_{false};

@@ -17,12 +17,16 @@
 
 #include "sentinel/base/clock.hpp"
 #include "sentinel/base/error.hpp"
+#include "sentinel/cache/directives.hpp"
+#include "sentinel/cache/exact_cache.hpp"
 #include "sentinel/engine/endpoint.hpp"
 #include "sentinel/engine/principal.hpp"
 #include "sentinel/engine/request.hpp"
 #include "sentinel/engine/snapshot.hpp"
 #include "sentinel/engine/trace.hpp"
 #include "sentinel/journal/record.hpp"
+#include "sentinel/limit/limit_table.hpp"
+#include "sentinel/metrics/tally.hpp"
 
 namespace sentinel::engine {
 
@@ -37,6 +41,16 @@ struct RequestHead {
   std::string_view path;
   std::string_view query;
   std::span<const HeaderView> headers;
+  std::string_view peer;  // the address the connection comes from; empty where a door has none
+};
+
+// The client's headers that go upstream with its request; absent ones are empty.
+struct ForwardedHeaders {
+  std::string anthropic_version;
+  std::string anthropic_beta;
+  std::string openai_beta;
+  std::string idempotency_key;
+  std::string tracestate;
 };
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
@@ -72,6 +86,29 @@ class InFlight {
   std::atomic<std::int64_t>* count_ = nullptr;
 };
 
+// The items of an embeddings request that are kept one by one.
+struct EmbeddingPlan {
+  std::vector<cache::EntryKey> keys;     // of every item, in order
+  std::vector<cache::EntryPtr> found;    // null: asked upstream
+  std::vector<std::size_t> asked_as;     // which of the asked items, where nothing was found
+  std::vector<std::string> asked_items;  // JSON text of those, each once
+};
+
+// What an exchange may take from the kept and running answers, and leave there.
+struct CachePlan {
+  cache::EntryKey key;  // partition and identity
+  cache::Form form = cache::Form::plain;
+  bool keep = false;    // what comes is stored
+  bool follow = false;  // it shares a call with the same question, as leader or follower
+  std::optional<EmbeddingPlan> embeddings;
+};
+
+// What a call may need at most.
+struct Prediction {
+  std::int64_t tokens = 0;
+  std::int64_t micro_usd = 0;
+};
+
 struct Exchange {
   // what came in
   Endpoint endpoint = Endpoint::chat;
@@ -84,14 +121,27 @@ struct Exchange {
   bool wants_overhead = false;
   InFlight in_flight;
 
+  ForwardedHeaders forwarded;
+  std::string body;  // as it goes upstream, but for the model's name
+
+  // what it may take
+  std::optional<CachePlan> plan;
+  std::optional<limit::Reservation> entry_reservation;    // requests and concurrency
+  std::optional<limit::Reservation> sending_reservation;  // tokens and money
+  std::optional<limit::Reservation> credential_reservation;
+  Prediction most;           // what is reserved; counted only where a limit asks
+  limit::Headroom headroom;  // the tightest limits, for the reply
+  std::optional<metrics::LimitName> refused_by;
+  std::optional<std::int64_t> prompt_tokens;  // as we count them, where a limit asked
+
   // where it goes
   const Route* route = nullptr;
   const Target* target = nullptr;
   std::string upstream_model;
   const std::string* credential = nullptr;
   std::string upstream_head;
-  std::string upstream_body;
-  bool usage_added = false;  // we asked for the usage chunk: it is withheld from the client
+  std::string upstream_body;     // empty: `body` goes as it is
+  bool withholds_usage = false;  // the upstream is asked for a usage chunk that the client did not ask us for
 
   // how it went
   bool closing = false;   // draining: the reply says Connection: close
@@ -104,12 +154,24 @@ struct Exchange {
       0;  // pieces of generated text or arguments that passed: the estimate of a cut stream
   std::int64_t relayed_bytes = 0;  // bytes of generated text in a plain reply without usage
   std::string upstream_request_id;
-  std::optional<Instant> sent_at;
+  std::optional<Instant> sent_at;  // the last attempt
+  Duration waited{0};              // for earlier attempts and between them
   std::optional<Instant> first_token_at;
   std::optional<Instant> upstream_ended_at;
   bool estimated = false;  // `usage` is our own count
   std::int64_t cost_micro_usd = 0;
+  std::int64_t saved_micro_usd = 0;
+  bool priced = false;
   bool settled = false;
+
+  // where the answer came from
+  journal::CacheVerdict verdict = journal::CacheVerdict::bypass;
+  cache::CacheOutcome cache_outcome = cache::CacheOutcome::bypass;
+  std::optional<Duration> max_age;  // the client's; an older entry is not taken
+  bool stored = false;
+  std::optional<Duration> answer_ttl;  // of a hit
+  std::optional<Duration> answer_age;
+  std::string answer_target;  // of an answer that another exchange's call gave
 
   // The reply that ends the exchange without an upstream call (a refusal, the model list).
   std::optional<Reply> reply;

@@ -4,41 +4,36 @@
 #include <memory>
 #include <utility>
 
-#include "sentinel/base/timer_wheel.hpp"
 #include "sentinel/engine/exchange.hpp"
 #include "sentinel/engine/ports.hpp"
-#include "sentinel/net/gate.hpp"
+#include "sentinel/resilience/flight.hpp"
 
 namespace sentinel::engine {
 
+class Call;
 class Flow;
 
 struct Live {
   Live(std::unique_ptr<Exchange> given, std::shared_ptr<ClientSide> side, std::shared_ptr<ProviderPort> port,
-       std::shared_ptr<Flow> control, net::Executor executor)
+       std::shared_ptr<Flow> control)
       : exchange(std::move(given)),
         client(std::move(side)),
         provider(std::move(port)),
-        flow(std::move(control)),
-        credit(executor),
-        slow_reader(&Live::on_slow_reader, this) {}
-
-  static void on_slow_reader(void* self) {
-    auto* live = static_cast<Live*>(self);
-    if (live->stop == StopReason::none) live->stop = StopReason::slow_reader;
-    live->credit.open();
-  }
+        flow(std::move(control)) {}
 
   std::unique_ptr<Exchange> exchange;
   std::shared_ptr<ClientSide> client;
   std::shared_ptr<ProviderPort> provider;
   std::shared_ptr<Flow> flow;
-  net::Gate credit;
-  Timer slow_reader;
   StopReason stop = StopReason::none;
-  bool begun = false;               // the client has the head of a stream
-  void (*cancel)(void*) = nullptr;  // hangs up on `source`
-  void* source = nullptr;
+  bool begun = false;  // the client has the head of a stream
+  bool told = false;   // the client has its end
+
+  std::shared_ptr<Call> call;  // whose answer it waits for, as which consumer, and how far it is
+  resilience::ConsumerId consumer = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t consumed = 0;
+
   Live* previous = nullptr;  // the loop's list of running exchanges
   Live* next = nullptr;
 };

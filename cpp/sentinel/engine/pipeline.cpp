@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <list>
 
 #include "sentinel/base/hex.hpp"
 #include "sentinel/engine/model_list.hpp"
@@ -108,41 +109,68 @@ struct Pipeline::KnownHeaders {
   std::string_view traceparent;
   std::string_view content_encoding;
   std::string_view overhead;
+  std::string_view cache_control;
+  std::string_view forwarded_for;
   // Not used, but whoever sends one of these twice, or both lengths, wants two readers to see two requests (S3).
   std::string_view host;
   std::string_view content_length;
   std::string_view transfer_encoding;
-  ForwardedHeaders forwarded;
+  // Sent on to the upstream.
+  std::string_view anthropic_version;
+  std::string_view anthropic_beta;
+  std::string_view openai_beta;
+  std::string_view idempotency_key;
+  std::string_view tracestate;
+
+  bool forwards_ascii() const {
+    for (const std::string_view value :
+         {anthropic_version, anthropic_beta, openai_beta, idempotency_key, tracestate}) {
+      if (!std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; }))
+        return false;
+    }
+    return true;
+  }
+
+  // RFC 9110, section 5.3: a list may stand on several lines.
+  bool is_list(const std::string_view& slot) const {
+    return &slot == &cache_control || &slot == &forwarded_for;
+  }
+  void add_line(std::string_view& slot, std::string_view line) {
+    slot = joined.emplace_back(std::string(slot) + ", " + std::string(line));
+  }
+  std::list<std::string> joined;  // nothing is allocated as long as it is empty
 
   std::string_view* slot(std::string_view name) {
     switch (name.size()) {
       case 4: return same_name(name, "host") ? &host : nullptr;
       case 9: return same_name(name, "x-api-key") ? &api_key : nullptr;
-      case 10: return same_name(name, "tracestate") ? &forwarded.tracestate : nullptr;
+      case 10: return same_name(name, "tracestate") ? &tracestate : nullptr;
       case 11:
         if (same_name(name, "traceparent")) return &traceparent;
-        return same_name(name, "openai-beta") ? &forwarded.openai_beta : nullptr;
+        return same_name(name, "openai-beta") ? &openai_beta : nullptr;
       case 12: return same_name(name, "x-request-id") ? &request_id : nullptr;
-      case 13: return same_name(name, "authorization") ? &authorization : nullptr;
+      case 13:
+        if (same_name(name, "authorization")) return &authorization;
+        return same_name(name, "cache-control") ? &cache_control : nullptr;
       case 14:
         if (same_name(name, "content-length")) return &content_length;
-        return same_name(name, "anthropic-beta") ? &forwarded.anthropic_beta : nullptr;
-      case 15: return same_name(name, "idempotency-key") ? &forwarded.idempotency_key : nullptr;
+        return same_name(name, "anthropic-beta") ? &anthropic_beta : nullptr;
+      case 15:
+        if (same_name(name, "idempotency-key")) return &idempotency_key;
+        return same_name(name, "x-forwarded-for") ? &forwarded_for : nullptr;
       case 16: return same_name(name, "content-encoding") ? &content_encoding : nullptr;
       case 17:
         if (same_name(name, "transfer-encoding")) return &transfer_encoding;
-        return same_name(name, "anthropic-version") ? &forwarded.anthropic_version : nullptr;
+        return same_name(name, "anthropic-version") ? &anthropic_version : nullptr;
       case 22: return same_name(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
       default: return nullptr;
     }
   }
 };
 
-Pipeline::Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink,
-                   metrics::LabelNames& labels)
-    : keys_(keys), snapshots_(snapshots), sink_(sink) {
+Pipeline::Pipeline(const PipelineParts& parts) : parts_(parts) {
   for (std::size_t i = 0; i < kEndpoints; ++i) {
-    endpoint_labels_[i] = labels.endpoints.intern(info(static_cast<Endpoint>(i)).name);
+    endpoint_labels_[i] = parts.labels.endpoints.intern(info(static_cast<Endpoint>(i)).name);
   }
 }
 
@@ -150,7 +178,7 @@ std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
   auto exchange =
       std::make_unique_for_overwrite<Exchange>();  // its members begin as declared, not zeroed before
   exchange->started = now;
-  exchange->snapshot = snapshots_.get();
+  exchange->snapshot = parts_.snapshots.get();
   exchange->in_flight = InFlight(in_flight_);
   exchange->closing = drain_state() != DrainState::serving;
   exchange->request_id = make_request_id(now, lane.random);
@@ -160,7 +188,7 @@ std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
 std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, std::string body,
                                            Instant now) {
   auto exchange = begin(lane, now);
-  Status governed = govern(lane, *exchange, head, body);
+  Status governed = govern(lane, *exchange, head, body, now);
   if (!governed) exchange->reply = error_reply(*exchange, governed.error());
   if (!governed) exchange->error = std::move(governed.error());
   if (exchange->reply) exchange->status = exchange->reply->status;
@@ -168,11 +196,14 @@ std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, 
   return exchange;
 }
 
-// A request's way up to the upstream call. The numbers are those of the design's pipeline.
-Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body) {
+// A request's way up to the loop that joins or sends it. The numbers are those of the design's pipeline.
+Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body,
+                        Instant now) {
   KnownHeaders known;
   Status parsed = parse_head(lane, exchange, head, known);  // 1 parse: the head
   if (!parsed) return parsed;
+  Status welcome = welcome_address(exchange, head.peer, known, now);  // 3 check: the address, before any key
+  if (!welcome) return welcome;
   Status identified = identify(exchange, known);  // 2 principal
   if (!identified) return identified;
   if (exchange.endpoint == Endpoint::models) {
@@ -184,20 +215,39 @@ Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head,
   auto facts = lane.requests.read(exchange.endpoint, body);  // 1 parse: the body, once we know who asks
   if (!facts) return std::move(facts.error());
   exchange.facts = std::move(*facts);
-  Status checked = check(exchange);  // 3 check
+  keep_request(exchange, known, std::move(body));
+  Status checked = check(exchange);  // 3 check: scope, model, route
   if (!checked) return checked;
-  // 4 exact look-up, 5 join, 6 semantic look-up: seats of the caches and of flights
-  Status admitted = admit(exchange);  // 7 admit
-  if (!admitted) return admitted;
-  prepare_upstream_request(exchange, known.forwarded, std::move(body),
-                           lane.random);  // 8 send: which target, which bytes
+  Status entered = enter(exchange, now);  // 3 check: requests and concurrency taken
+  if (!entered) return entered;
+  parts_.answers.plan(exchange, lane.requests, head.query, known.cache_control);
+  parts_.answers.look_up(exchange, lane.answers, now);  // 4 exact look-up
+  // 6 semantic look-up: the seat of its issue
   return Done{};
+}
+
+// Whoever guesses keys is stopped by address, whatever becomes of the request (S14).
+Status Pipeline::welcome_address(Exchange& exchange, std::string_view peer, const KnownHeaders& known,
+                                 Instant now) const {
+  Status welcome = parts_.quotas.take_address(*exchange.snapshot, peer, known.forwarded_for, now);
+  if (!welcome) exchange.refused_by = metrics::LimitName::address;
+  return welcome;
+}
+
+// What later steps need of the request, in the exchange's own memory.
+void Pipeline::keep_request(Exchange& exchange, const KnownHeaders& known, std::string body) {
+  exchange.forwarded = {std::string(known.anthropic_version), std::string(known.anthropic_beta),
+                        std::string(known.openai_beta), std::string(known.idempotency_key),
+                        std::string(known.tracestate)};
+  exchange.body = std::move(body);
+  exchange.withholds_usage = must_ask_for_usage(exchange.endpoint, exchange.facts);
 }
 
 std::unique_ptr<Exchange> Pipeline::refuse(Lane& lane, const RequestHead& head, Error error, Instant now) {
   auto exchange = begin(lane, now);
   KnownHeaders known;
   Status parsed = parse_head(lane, *exchange, head, known);
+  if (parsed) parsed = welcome_address(*exchange, head.peer, known, now);
   if (parsed) parsed = identify(*exchange, known);
   if (!parsed) error = std::move(parsed.error());
   exchange->reply = error_reply(*exchange, error);
@@ -219,12 +269,17 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
     control = control || has_control_byte(header.value);
     std::string_view* slot = known.slot(header.name);
     if (slot == nullptr) continue;
-    if (slot->data() != nullptr) twice = &header.name;
-    *slot = header.value;
+    if (slot->data() == nullptr) {
+      *slot = header.value;
+    } else if (known.is_list(*slot)) {
+      known.add_line(*slot, header.value);
+    } else {
+      twice = &header.name;
+    }
   }
   if (is_request_id(known.request_id)) exchange.request_id = known.request_id;
   exchange.trace = begin_span(read_traceparent(known.traceparent), lane.random);
-  if (exchange.trace.parent_id.empty()) known.forwarded.tracestate = {};
+  if (exchange.trace.parent_id.empty()) known.tracestate = {};
   exchange.wants_overhead = known.overhead.data() != nullptr;
   if (bytes > limits.head_bytes || head.headers.size() > limits.headers) {
     return Error(ErrorCode::headers_too_large, "the request's head is over " +
@@ -237,8 +292,7 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
   if (known.content_length.data() != nullptr && known.transfer_encoding.data() != nullptr) {
     return Error(ErrorCode::invalid_request, "Content-Length and Transfer-Encoding stand side by side");
   }
-  if (!known.forwarded.are_ascii())
-    return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
+  if (!known.forwards_ascii()) return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
   if (!known.content_encoding.empty() && !same_name(known.content_encoding, "identity")) {
     return Error(ErrorCode::invalid_request, "compressed request bodies are not supported",
                  "content-encoding");
@@ -260,7 +314,7 @@ Status Pipeline::identify(Exchange& exchange, const KnownHeaders& known) const {
     return Error(ErrorCode::invalid_api_key,
                  "no API key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
   }
-  exchange.principal = keys_.find(credential);
+  exchange.principal = parts_.keys.find(credential);
   if (!exchange.principal)
     return Error(ErrorCode::invalid_api_key, "the API key is unknown, malformed or revoked");
   return Done{};
@@ -285,11 +339,46 @@ Status Pipeline::check(Exchange& exchange) const {
   return Done{};
 }
 
-// The seat of token counting and reservations; for now only the bound on how much may be in flight at all.
-Status Pipeline::admit(Exchange& exchange) {
+Status Pipeline::enter(Exchange& exchange, Instant now) const {
   if (in_flight() > exchange.snapshot->limits.in_flight) {
     return Error(ErrorCode::overloaded, "too many requests are in flight on this instance");
   }
+  return parts_.quotas.take_entry(exchange, now);
+}
+
+namespace {
+
+// The dearest way this route can serve the call: whichever target answers in the end, the reservation covers it.
+std::int64_t dearest_cost(const Exchange& exchange, std::int64_t prompt, std::int64_t output) {
+  stream::Usage usage;
+  usage.prompt = prompt;
+  usage.completion = output;
+  std::int64_t dearest = 0;
+  for (const Target& target : exchange.route->targets) {
+    const std::string& model = target.model.empty() ? exchange.facts.model : target.model;
+    const Price* price = exchange.snapshot->price_of(model);
+    if (price != nullptr) dearest = std::max(dearest, cost_micro_usd(*price, usage));
+  }
+  return dearest;
+}
+
+}  // namespace
+
+Status Pipeline::admit(Lane& lane, Exchange& exchange, Instant now) const {
+  exchange.body.reserve(exchange.body.size() + kBodyPadding);
+  if (Quotas::limits_sending(exchange)) {
+    const PromptTokens prompt = count_prompt(parts_.encodings, exchange.snapshot->model_rules, lane.requests,
+                                             exchange.facts, exchange.body);
+    exchange.prompt_tokens = prompt.count;
+    const bool generates = exchange.endpoint != Endpoint::embeddings;
+    const std::int64_t each =
+        exchange.facts.max_output_tokens.value_or(exchange.route->default_output_tokens);
+    const std::int64_t output = generates ? each * exchange.facts.choices : 0;
+    exchange.most = {prompt.count + output, dearest_cost(exchange, prompt.count, output)};
+    Status reserved = parts_.quotas.reserve_sending(exchange, now);
+    if (!reserved) return reserved;
+  }
+  if (exchange.withholds_usage) exchange.body = with_usage_requested(exchange.body, exchange.facts);
   return Done{};
 }
 
@@ -302,31 +391,41 @@ bool is_recorded(const Exchange& exchange) {
   return exchange.principal || exchange.snapshot->insecure;
 }
 
+// What others asked for, now or before, costs nothing.
+bool is_own_call(const Exchange& exchange) {
+  return exchange.verdict == journal::CacheVerdict::miss || exchange.verdict == journal::CacheVerdict::bypass;
+}
+
 }  // namespace
 
 void Pipeline::finish(Lane& lane, Exchange& exchange, Instant now) {
   assert(!exchange.settled);
   exchange.settled = true;
-  settle_tokens(exchange);
+  price(exchange);
+  parts_.quotas.settle(exchange, now);
   count(lane, exchange, now);
   if (is_recorded(exchange)) record(exchange, now);
   exchange.in_flight.release();
 }
 
-// The provider's figures, or an estimate: a token per piece relayed, and four bytes of text a token otherwise.
-void Pipeline::settle_tokens(Exchange& exchange) const {
-  constexpr std::int64_t kBytesPerToken = 4;
-  if (!exchange.usage && exchange.billable) {
-    stream::Usage estimate;
-    estimate.prompt = (exchange.facts.text_bytes + kBytesPerToken - 1) / kBytesPerToken;
-    const std::int64_t from_bytes = (exchange.relayed_bytes + kBytesPerToken - 1) / kBytesPerToken;
-    estimate.completion = exchange.relayed_deltas > 0 ? exchange.relayed_deltas : from_bytes;
-    exchange.usage = estimate;
-    exchange.estimated = true;
-  }
+void Pipeline::price(Exchange& exchange) const {
+  if (std::exchange(exchange.priced, true) || !is_own_call(exchange)) return;
+  if (!exchange.usage && exchange.billable) estimate_usage(exchange);
   if (!exchange.usage) return;
   const Price* price = exchange.snapshot->price_of(exchange.upstream_model);
   if (price != nullptr) exchange.cost_micro_usd = cost_micro_usd(*price, *exchange.usage);
+}
+
+// Our own count of the prompt if there is one, else four bytes of text a token; a token per piece relayed.
+void Pipeline::estimate_usage(Exchange& exchange) const {
+  constexpr std::int64_t kBytesPerToken = 4;
+  stream::Usage estimate;
+  const std::int64_t by_bytes = (exchange.facts.text_bytes + kBytesPerToken - 1) / kBytesPerToken;
+  estimate.prompt = exchange.prompt_tokens.value_or(by_bytes);
+  const std::int64_t from_bytes = (exchange.relayed_bytes + kBytesPerToken - 1) / kBytesPerToken;
+  estimate.completion = exchange.relayed_deltas > 0 ? exchange.relayed_deltas : from_bytes;
+  exchange.usage = estimate;
+  exchange.estimated = true;
 }
 
 void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
@@ -338,15 +437,21 @@ void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
   sample.overhead = sample.duration;
   sample.outcome = exchange.outcome;
   sample.cost_micro_usd = exchange.cost_micro_usd;
-  if (exchange.target != nullptr && exchange.sent_at) {
-    metrics::UpstreamSample upstream;
-    upstream.target = exchange.target->metric_id;
-    upstream.duration = exchange.upstream_ended_at.value_or(now) - *exchange.sent_at;
-    if (exchange.first_token_at) upstream.first_token = *exchange.first_token_at - *exchange.sent_at;
-    sample.overhead -= upstream.duration;
-    sample.upstream = upstream;
+  sample.saved_micro_usd = exchange.saved_micro_usd;
+  sample.cache = exchange.verdict;
+  sample.refused_by = exchange.refused_by;
+  if (exchange.sent_at) {
+    const Duration awaited = exchange.upstream_ended_at.value_or(now) - *exchange.sent_at;
+    sample.overhead -= awaited + exchange.waited;
+    if (exchange.target != nullptr) {
+      metrics::UpstreamSample upstream;
+      upstream.target = exchange.target->metric_id;
+      upstream.duration = awaited;
+      if (exchange.first_token_at) upstream.first_token = *exchange.first_token_at - *exchange.sent_at;
+      sample.upstream = upstream;
+    }
   }
-  if (exchange.usage) {
+  if (exchange.usage && is_own_call(exchange)) {
     const stream::Usage& usage = *exchange.usage;
     sample.tokens = {usage.prompt, usage.completion, usage.cached, usage.cache_write, usage.reasoning};
   }
@@ -364,7 +469,7 @@ void Pipeline::record(Exchange& exchange, Instant now) {
   }
   record.endpoint = info(exchange.endpoint).name;
   record.model = exchange.facts.model;
-  if (exchange.target != nullptr) record.target = target_label(exchange);
+  record.target = target_label(exchange);
   if (exchange.usage) {
     record.prompt_tokens = exchange.usage->prompt;
     record.completion_tokens = exchange.usage->completion;
@@ -373,6 +478,8 @@ void Pipeline::record(Exchange& exchange, Instant now) {
   }
   record.estimated = exchange.estimated;
   record.cost_micro_usd = exchange.cost_micro_usd;
+  record.saved_micro_usd = exchange.saved_micro_usd;
+  record.cache = exchange.verdict;
   record.price_version = exchange.snapshot->price_version;
   record.outcome = exchange.outcome;
   record.status = exchange.status;
@@ -380,7 +487,7 @@ void Pipeline::record(Exchange& exchange, Instant now) {
   if (exchange.first_token_at) record.ttft_us = (*exchange.first_token_at - exchange.started).count();
   if (exchange.error) record.error_code = info(exchange.error->code).name;
   record.trace_id = std::move(exchange.trace.trace_id);
-  sink_.push(std::move(record));
+  parts_.sink.push(std::move(record));
 }
 
 }  // namespace sentinel::engine

@@ -1,11 +1,12 @@
-// A request's way (docs/architecture.md, "Life of a request"): the two pure calls that govern it.
+// A request's way (docs/architecture.md, "Life of a request"): the three pure calls that govern it.
 //
-//   decide(head, body, now): 1 parse, 2 principal, 3 check, 4 exact look-up, 5 join, 6 semantic look-up, 7 admit, and the
-//                            choice of step 8 -> an exchange that is answered, or ready to be sent
-//   finish(exchange, now):   10 settle -> usage, cost, record, metrics, once
+//   decide(head, body, now): 1 parse, 2 principal, 3 check, 4 exact look-up, the seat of 6 semantic look-up
+//                            -> an exchange that is answered, or must be joined or sent
+//   admit(exchange, now):    7 admit -> tokens counted, tokens and money reserved, for what goes upstream only
+//   finish(exchange, now):   10 settle -> usage, cost, limits, record, metrics, once
 //
-// Between them a loop carries out 8 send and 9 relay (runtime.hpp). Steps 4 to 7 have their seat in decide and are filled
-// by later issues. Contract: no I/O, no clock, no Python. Cost: bench/cpp/pipeline_bench.cpp.
+// Between them the loop that owns the question's flight carries out 5 join, 8 send and 9 relay (runner.hpp).
+// Contract: no I/O but the first load of a vocabulary, no clock, no Python. Cost: bench/cpp/pipeline_bench.cpp.
 // Thread rule: any thread, each with its own Lane.
 #pragma once
 
@@ -17,9 +18,12 @@
 #include <string>
 
 #include "sentinel/base/random.hpp"
+#include "sentinel/engine/answers.hpp"
 #include "sentinel/engine/drain.hpp"
 #include "sentinel/engine/exchange.hpp"
 #include "sentinel/engine/principal.hpp"
+#include "sentinel/engine/prompt_tokens.hpp"
+#include "sentinel/engine/quotas.hpp"
 #include "sentinel/engine/snapshot.hpp"
 #include "sentinel/journal/sqlite_sink.hpp"
 #include "sentinel/metrics/labels.hpp"
@@ -54,15 +58,36 @@ class SnapshotHolder {
   std::shared_ptr<const Snapshot> current_;
 };
 
+// What the pipeline works with; all of it outlives the pipeline.
+struct PipelineParts {
+  KeyTable& keys;
+  SnapshotHolder& snapshots;
+  journal::SqliteSink& sink;
+  metrics::LabelNames& labels;
+  Quotas& quotas;
+  Answers& answers;
+  Encodings& encodings;
+};
+
 class Pipeline {
  public:
-  Pipeline(KeyTable& keys, SnapshotHolder& snapshots, journal::SqliteSink& sink, metrics::LabelNames& labels);
+  explicit Pipeline(const PipelineParts& parts);
 
   // Never null. `body` needs kBodyPadding bytes of capacity behind its end.
   std::unique_ptr<Exchange> decide(Lane& lane, const RequestHead& head, std::string body, Instant now);
 
   // A request that the door itself had to refuse (too large, too slow): same reply and books as any refusal.
   std::unique_ptr<Exchange> refuse(Lane& lane, const RequestHead& head, Error error, Instant now);
+
+  // Before the upstream call that the exchange pays for; an error ends it.
+  Status admit(Lane& lane, Exchange& exchange, Instant now) const;
+
+  // What an answer cost, once its usage is known; finish() does it if nobody has.
+  void price(Exchange& exchange) const;
+
+  // An answer that is whole, before the client has all of it (answers.hpp).
+  const Answers& answers() const { return parts_.answers; }
+  Quotas& quotas() { return parts_.quotas; }
 
   // Once per exchange, before the client hears of its end.
   void finish(Lane& lane, Exchange& exchange, Instant now);
@@ -75,18 +100,19 @@ class Pipeline {
  private:
   struct KnownHeaders;
   std::unique_ptr<Exchange> begin(Lane& lane, Instant now);
-  Status govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body);
+  Status govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body, Instant now);
   Status parse_head(Lane& lane, Exchange& exchange, const RequestHead& head, KnownHeaders& known) const;
+  Status welcome_address(Exchange& exchange, std::string_view peer, const KnownHeaders& known,
+                         Instant now) const;
+  static void keep_request(Exchange& exchange, const KnownHeaders& known, std::string body);
   Status identify(Exchange& exchange, const KnownHeaders& known) const;
   Status check(Exchange& exchange) const;
-  Status admit(Exchange& exchange);
-  void settle_tokens(Exchange& exchange) const;
+  Status enter(Exchange& exchange, Instant now) const;
+  void estimate_usage(Exchange& exchange) const;
   void count(Lane& lane, const Exchange& exchange, Instant now) const;
   void record(Exchange& exchange, Instant now);
 
-  KeyTable& keys_;
-  SnapshotHolder& snapshots_;
-  journal::SqliteSink& sink_;
+  const PipelineParts parts_;
   std::array<metrics::LabelId, kEndpoints> endpoint_labels_{};
   std::atomic<DrainState> drain_{DrainState::serving};
   std::atomic<std::int64_t> in_flight_{0};

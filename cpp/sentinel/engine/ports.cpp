@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sentinel/engine/upstream_request.hpp"
+
 namespace sentinel::engine {
 namespace {
 
@@ -88,7 +90,7 @@ net::Awaitable<Result<net::ResponseHead>> ProviderCall::send(const Exchange& exc
   request.model = exchange.upstream_model;
   request.request_id = exchange.request_id;
   request.stream = exchange.facts.stream;
-  request.body = exchange.upstream_body;
+  request.body = body_to_send(exchange);
   if (!port_.ask(std::move(request), credit_))
     co_return Error(ErrorCode::overloaded, "the provider's queue is full");
   sent_ = true;

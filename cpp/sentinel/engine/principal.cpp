@@ -90,6 +90,9 @@ Result<KeyTable::Principals> KeyTable::read(std::string_view document) {
     auto scopes = read_scopes(entry["scopes"]);
     if (!scopes) return std::move(scopes.error());
     principal->scopes = *scopes;
+    auto rules = read_rules(entry["rules"], "key:" + principal->key_id, "keys." + principal->key_id);
+    if (!rules) return std::move(rules.error());
+    principal->rules = std::move(*rules);
     if (principal->key_id.empty() || principal->accounts.empty()) {
       return Error(ErrorCode::invalid_request, "a key has an id and at least one account", "accounts");
     }

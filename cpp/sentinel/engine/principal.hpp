@@ -19,8 +19,12 @@
 #include "sentinel/base/digest.hpp"
 #include "sentinel/base/result.hpp"
 #include "sentinel/engine/endpoint.hpp"
+#include "sentinel/engine/rules.hpp"
 
 namespace sentinel::engine {
+
+// Whose limits count where no key says who calls (insecure mode).
+inline const std::string kDefaultAccount = "default";
 
 struct Principal {
   std::string key_id;
@@ -28,6 +32,7 @@ struct Principal {
   std::vector<std::string> accounts;  // the path from the root; the last one pays
   std::uint8_t scopes = 0;            // bits of Scope; 0 means every scope
   std::vector<std::string> models;    // patterns; empty means all
+  RuleSet rules;                      // the key's own limits
   // Shared with the principals this one replaces, so that running streams see their key's end.
   std::shared_ptr<std::atomic<bool>> revoked_flag = std::make_shared<std::atomic<bool>>(false);
 

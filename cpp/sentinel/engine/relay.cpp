@@ -6,39 +6,25 @@
 #include "sentinel/stream/reply.hpp"
 
 namespace sentinel::engine {
-namespace {
-
-stream::Protocol protocol_of(Endpoint endpoint) {
-  switch (endpoint) {
-    case Endpoint::completions: return stream::Protocol::completions;
-    case Endpoint::embeddings: return stream::Protocol::embeddings;
-    case Endpoint::responses: return stream::Protocol::responses;
-    case Endpoint::messages: return stream::Protocol::messages;
-    case Endpoint::chat:
-    case Endpoint::query:
-    case Endpoint::models: return stream::Protocol::chat;
-  }
-  return stream::Protocol::chat;
-}
-
-}  // namespace
-
 StreamRelay::StreamRelay(Exchange& exchange, stream::JsonParser& parser)
     : exchange_(exchange),
-      accumulator_(protocol_of(exchange.endpoint), {exchange.snapshot->limits.event_bytes, 0}, parser) {}
+      accumulator_(info(exchange.endpoint).protocol, {exchange.snapshot->limits.event_bytes, 0}, parser) {}
 
 Status StreamRelay::feed(std::string_view bytes, Instant now, std::string& out) {
   using Kind = stream::StreamEvent::Kind;
-  const auto pass = [this, now, &out](const stream::StreamEvent& event) {
+  const std::size_t before = out.size();
+  const auto pass = [this, now, before, &out](const stream::StreamEvent& event) {
     if (event.kind == Kind::content && !exchange_.first_token_at) exchange_.first_token_at = now;
     std::string_view raw = event.raw;
-    if (cut_line_end_ && raw.starts_with('\n')) raw.remove_prefix(1);
-    cut_line_end_ = false;
-    if (event.kind == Kind::usage_only && exchange_.usage_added) {
-      if (raw.starts_with('\n')) out += '\n';
-      cut_line_end_ = raw.ends_with('\r');
-      return;
+    const auto here = [this, before, &out] { return given_ + out.size() - before; };
+    if (cut_line_end_ && raw.starts_with('\n')) {
+      raw.remove_prefix(1);
+      out += '\n';
+      usage_ranges_.back().end = here();
     }
+    const bool usage = event.kind == Kind::usage_only;
+    cut_line_end_ = usage && raw.ends_with('\r');
+    const std::size_t begin = here() + (raw.starts_with('\n') ? 1 : 0);  // that belongs to the event before
     std::string& place = accumulator_.finished() ? terminal_ : out;
     const bool tells_error = event.kind == Kind::error || accumulator_.failed();
     if (tells_error && exchange_.credential != nullptr) {
@@ -46,8 +32,10 @@ Status StreamRelay::feed(std::string_view bytes, Instant now, std::string& out) 
     } else {
       place += raw;
     }
+    if (usage) usage_ranges_.push_back({begin, here()});
   };
   Status fed = accumulator_.feed(bytes, pass);
+  given_ += out.size() - before;
   if (finished()) return Done{};  // what follows the terminal event is of no account
   return fed;
 }
@@ -69,7 +57,7 @@ Status accept_plain(Exchange& exchange, std::string_view content_type, std::stri
   if (content_type.find("json") == std::string_view::npos) {
     return Error(ErrorCode::upstream_error, "the upstream answered with something else than JSON");
   }
-  auto facts = stream::read_reply(protocol_of(exchange.endpoint), body, parser);
+  auto facts = stream::read_reply(info(exchange.endpoint).protocol, body, parser);
   if (!facts) return std::move(facts.error());
   if (facts->is_error) {
     exchange.billable = false;  // as for an error with a status of its own

@@ -1,15 +1,17 @@
 // Pipeline step 9 without I/O: upstream bytes in, client bytes out, one accumulator beside them.
 //
-// Contract: only whole events are passed on, as the bytes they came in; withheld are the usage chunk that we asked for and
-// the client did not, and the terminal event, which waits until the exchange is settled. A stream that ends without its
-// terminal event ends with an error event, never cleanly. A plain reply is kept whole (bounded) and checked before it
-// goes out. Error texts are scrubbed of the credential that was sent.
+// Contract: only whole events are passed on, as the bytes they came in; held back is the terminal event, which waits until
+// the exchange is settled. Where the usage-only chunks lie is told (usage_ranges), because whoever did not ask for them
+// must not see them. A stream that ends without its terminal event ends with an error event, never cleanly. A plain reply
+// is kept whole (bounded) and checked before it goes out. Error texts are scrubbed of the credential that was sent.
 // Cost: one scan and one parse per event, no copy unless an event is split over reads. Thread rule: the loop's.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "sentinel/cache/byte_range.hpp"
 #include "sentinel/engine/exchange.hpp"
 #include "sentinel/stream/accumulator.hpp"
 #include "sentinel/stream/json.hpp"
@@ -30,6 +32,10 @@ class StreamRelay {
   // The upstream's clean end. Done, or the error that the missing terminal event is.
   Status finish();
 
+  // The usage-only chunks, as offsets into all that feed() has given. The line feed that ends a carriage return belongs
+  // to the chunk before it, on whichever side of a read it came.
+  const std::vector<cache::ByteRange>& usage_ranges() const { return usage_ranges_; }
+
   // The terminal event, held back until the exchange is settled.
   const std::string& last_bytes() const { return terminal_; }
 
@@ -41,7 +47,9 @@ class StreamRelay {
   Exchange& exchange_;
   stream::StreamAccumulator accumulator_;
   std::string terminal_;
-  bool cut_line_end_ = false;  // a withheld chunk ended in CR: the LF of it leads the next event
+  std::vector<cache::ByteRange> usage_ranges_;
+  std::size_t given_ = 0;
+  bool cut_line_end_ = false;  // a usage chunk came without the line feed of its last line end
 };
 
 // Checks a whole plain reply and takes its usage. An error means that the client gets a 502 instead of it.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <deque>
 #include <unordered_set>
 #include <vector>
 
@@ -198,6 +199,20 @@ Status integer_in(element value, std::string_view name, std::int64_t least, std:
       name);
 }
 
+Status read_choices(element value, RequestFacts& facts) {
+  Status valid = integer_in(value, "n", 1, kMaxChoices);
+  if (valid && !value.is_null()) facts.choices = std::int64_t(value);
+  return valid;
+}
+
+Status read_max_tokens(Endpoint endpoint, std::string_view name, element value, RequestFacts& facts) {
+  const bool may_only_echo = endpoint == Endpoint::completions;
+  Status valid = integer_in(value, name, may_only_echo ? 0 : 1, kMaxTokens);
+  if (valid && !value.is_null())
+    facts.max_output_tokens = std::min(std::int64_t(value), facts.max_output_tokens.value_or(kMaxTokens));
+  return valid;
+}
+
 Status number_in(element value, std::string_view name, double least, double most) {
   if (value.is_null()) return Done{};
   double number = 0;
@@ -239,11 +254,9 @@ Status read_member(Endpoint endpoint, std::string_view name, element value, Requ
   if (name == "model") return read_model(value, facts);
   if (name == "stream") return read_stream(value, facts);
   if (name == "stream_options") return read_stream_options(value, facts);
-  if (name == "n") return integer_in(value, name, 1, kMaxChoices);
-  if (name == "max_tokens" || name == "max_completion_tokens" || name == "max_output_tokens") {
-    const bool may_only_echo = endpoint == Endpoint::completions;
-    return integer_in(value, name, may_only_echo ? 0 : 1, kMaxTokens);
-  }
+  if (name == "n") return read_choices(value, facts);
+  if (name == "max_tokens" || name == "max_completion_tokens" || name == "max_output_tokens")
+    return read_max_tokens(endpoint, name, value, facts);
   if (name == "temperature") return number_in(value, name, 0, 2);
   if (name == "top_p") return number_in(value, name, 0, 1);
   if (endpoint == Endpoint::responses) {
@@ -393,6 +406,10 @@ static_assert(kBodyPadding >= simdjson::SIMDJSON_PADDING);
 struct RequestReader::Parser {
   simdjson::dom::parser json;
   Walk::Keys keys;
+  object root;  // of the body read last
+  cache::IdentityScratch scratch;
+  PromptTexts prompt;
+  std::deque<std::string> rewritten;  // texts that stand nowhere in the body as they are counted
 };
 
 RequestReader::RequestReader() : parser_(std::make_unique<Parser>()) {}
@@ -437,7 +454,103 @@ Result<RequestFacts> RequestReader::read(Endpoint endpoint, std::string_view pad
   if (parsed.get_object().get(root) != simdjson::SUCCESS) {
     return Error(ErrorCode::invalid_json, "the body must be a JSON object");
   }
+  parser_->root = root;
   return read_root(endpoint, root, padded_body.find("\\u") != std::string_view::npos, parser_->keys);
+}
+
+cache::Qualification RequestReader::qualify(stream::Protocol protocol) const {
+  return cache::qualify(protocol, parser_->root);
+}
+
+Digest RequestReader::identity(const cache::IdentityHead& head) {
+  return cache::identity_of(head, parser_->root, parser_->scratch);
+}
+
+std::vector<Digest> RequestReader::item_identities(const cache::IdentityHead& head) {
+  std::vector<Digest> identities;
+  element input;
+  if (parser_->root["input"].get(input) != simdjson::SUCCESS) return identities;
+  const cache::EmbeddingIdentity identity(head, parser_->root, parser_->scratch);
+  array list;
+  const bool one = input.get_array().get(list) != simdjson::SUCCESS || list.at(0).is_number();
+  if (one) {
+    identities.push_back(identity.of(input, parser_->scratch));
+    return identities;
+  }
+  for (const element item : list) identities.push_back(identity.of(item, parser_->scratch));
+  return identities;
+}
+
+namespace {
+
+// Gathers what a model reads. Names of things (ids, kinds, addresses of images) are left out.
+class PromptWalk {
+ public:
+  PromptWalk(PromptTexts& prompt, std::deque<std::string>& rewritten)
+      : prompt_(prompt), rewritten_(rewritten) {}
+
+  void member(std::string_view name, element value) {
+    if (name == "messages") return messages(value);
+    if (is_text_member(name)) return texts(value);
+    if (name == "tools" || name == "functions" || name == "response_format") definition(value);
+  }
+
+ private:
+  static constexpr std::array<std::string_view, 9> kUnread{
+      "type", "id", "tool_call_id", "image_url", "url", "file", "data", "format", "cache_control"};
+
+  void messages(element value) {
+    array list;
+    if (value.get_array().get(list) != simdjson::SUCCESS) return;
+    for (const element message : list) {
+      ++prompt_.messages;
+      texts(message);
+      object members;
+      if (message.get_object().get(members) == simdjson::SUCCESS &&
+          members["name"].error() == simdjson::SUCCESS)
+        ++prompt_.names;
+    }
+  }
+
+  void texts(element value) {
+    switch (value.type()) {
+      case element_type::STRING: prompt_.texts.push_back(std::string_view(value)); return;
+      case element_type::INT64:
+      case element_type::UINT64: ++prompt_.token_ids; return;
+      case element_type::ARRAY:
+        for (const element item : array(value)) texts(item);
+        return;
+      case element_type::OBJECT:
+        for (const auto member : object(value)) {
+          if (!is_one_of(member.key, kUnread)) texts(member.value);
+        }
+        return;
+      default: return;
+    }
+  }
+
+  void definition(element value) {
+    if (!value.is_null()) prompt_.texts.push_back(rewritten_.emplace_back(simdjson::minify(value)));
+  }
+
+  PromptTexts& prompt_;
+  std::deque<std::string>& rewritten_;
+};
+
+}  // namespace
+
+const PromptTexts& RequestReader::prompt_texts(std::string_view padded_body) {
+  PromptTexts& prompt = parser_->prompt;
+  prompt.texts.clear();
+  prompt.messages = prompt.names = prompt.token_ids = 0;
+  parser_->rewritten.clear();
+  object root;
+  if (parser_->json.parse(padded_body.data(), padded_body.size(), false).get_object().get(root) !=
+      simdjson::SUCCESS)
+    return prompt;
+  PromptWalk walk(prompt, parser_->rewritten);
+  for (const auto member : root) walk.member(member.key, member.value);
+  return prompt;
 }
 
 std::string with_model(std::string_view body, std::string_view model) {

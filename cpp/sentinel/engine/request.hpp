@@ -12,8 +12,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sentinel/base/result.hpp"
+#include "sentinel/cache/identity.hpp"
+#include "sentinel/cache/qualification.hpp"
 #include "sentinel/engine/endpoint.hpp"
 
 namespace sentinel::engine {
@@ -22,8 +25,18 @@ struct RequestFacts {
   std::string model;
   bool stream = false;
   bool has_stream_options = false;
-  std::optional<bool> include_usage;  // as the client wrote it
+  std::optional<bool> include_usage;              // as the client wrote it
+  std::optional<std::int64_t> max_output_tokens;  // the smallest bound that the client gave
+  std::int64_t choices = 1;                       // `n`
   std::int64_t text_bytes = 0;  // of all strings below messages, prompt or input: the prompt estimate's basis
+};
+
+// What of a request a model reads, for counting; views into the reader's memory, valid until its next call.
+struct PromptTexts {
+  std::vector<std::string_view> texts;
+  std::int64_t messages = 0;
+  std::int64_t names = 0;      // messages that carry a `name`
+  std::int64_t token_ids = 0;  // text given as numbers
 };
 
 // Bytes of readable memory behind a body that is handed to the reader (a std::string's reserved capacity will do).
@@ -35,6 +48,15 @@ class RequestReader {
   RequestReader();
   ~RequestReader();
   Result<RequestFacts> read(Endpoint endpoint, std::string_view padded_body);
+
+  // Of a body that read() accepted.
+  const PromptTexts& prompt_texts(std::string_view padded_body);
+
+  // Of the body read last, if it was accepted and nothing else was read since.
+  cache::Qualification qualify(stream::Protocol protocol) const;
+  Digest identity(const cache::IdentityHead& head);
+  // The identities of the items of `input`; empty when it has another shape.
+  std::vector<Digest> item_identities(const cache::IdentityHead& head);
 
  private:
   struct Parser;

@@ -1,9 +1,12 @@
-// Pipeline steps 8 and 9 with I/O: one loop thread that carries exchanges to their upstream and back.
+// Pipeline steps 5, 7, 8 and 9 with I/O: one loop thread that carries exchanges to their upstream and back.
 //
 // Contract: submit() hands exchanges over for good; the client's side hears exactly one end, and Pipeline::finish has
-// run before it does. Stopping (the client left, the key was revoked, shutdown) hangs up on the upstream at once.
+// run before it does (but for a payer who leaves a call that others follow: it is settled when the call is over).
+// An exchange whose question is under way follows that call (call.hpp); any other leads one. A call is tried again, on
+// the same or another target, only before the first byte of an answer (send.hpp says when). Stopping (the client left,
+// the key was revoked, shutdown) ends that exchange; the call goes on while somebody waits for it.
 // A `Flow` is what a door keeps of a running exchange: it may outlive it, and is then without effect.
-// Back-pressure: the relay reads on only while fewer than `credit_bytes` wait at the client's side.
+// Back-pressure: an upstream is read only while the fastest of its clients has fewer than `credit_bytes` to take.
 // Thread rule: submit, stop, taken and answer from any thread; everything else happens on the loop's thread.
 #pragma once
 
@@ -15,13 +18,16 @@
 #include <unordered_map>
 #include <vector>
 
+#include "sentinel/engine/call.hpp"
 #include "sentinel/engine/exchange.hpp"
 #include "sentinel/engine/live.hpp"
 #include "sentinel/engine/pipeline.hpp"
 #include "sentinel/engine/ports.hpp"
+#include "sentinel/engine/send.hpp"
 #include "sentinel/metrics/lane.hpp"
 #include "sentinel/net/loop.hpp"
 #include "sentinel/net/upstream.hpp"
+#include "sentinel/resilience/flight_table.hpp"
 
 namespace sentinel::engine {
 
@@ -36,8 +42,8 @@ class Flow {
   friend class Runner;
   Runner& runner_;
   std::atomic<std::int64_t> waiting_bytes_{0};  // handed to the client's side and not yet taken
-  std::atomic<bool> relay_waits_{false};
-  Live* live_ = nullptr;  // loop thread only
+  std::atomic<bool> tells_{false};              // the loop wants to hear of what is taken
+  Live* live_ = nullptr;                        // loop thread only
 };
 
 class Runner {
@@ -66,27 +72,70 @@ class Runner {
   net::Loop& loop() { return loop_; }
 
  private:
-  net::Awaitable<void> run(std::unique_ptr<Live> live);
-  net::Awaitable<void> run_upstream(Live& live);
-  net::Awaitable<void> run_provider(Live& live);
+  friend class Call;
+  using CallPtr = std::shared_ptr<Call>;
+
+  // An exchange comes.
+  void enroll(Live& live);
+  void receive(std::unique_ptr<Live> live);
+  bool join(std::unique_ptr<Live>& live);
+  bool answer_from_cache(Live& live);
+  void begin_call(std::unique_ptr<Live> live);
+
+  // Its upstream call.
+  net::Awaitable<void> carry(CallPtr call);
+  net::Awaitable<void> pause(Call& call, Duration delay);
+  net::Awaitable<std::optional<Duration>> attempt(Call& call, Sending& sending);
   template <class Source>
-  net::Awaitable<void> carry(Live& live, Source& source);
+  net::Awaitable<std::optional<Duration>> exchange_with(Call& call, Sending& sending, Source& source);
   template <class Source>
-  net::Awaitable<Status> relay_stream(Live& live, Source& source, const net::ResponseHead& head);
+  net::Awaitable<std::optional<Duration>> take_refusal(Call& call, Sending& sending, Source& source);
   template <class Source>
-  net::Awaitable<Status> relay_plain(Live& live, Source& source, const net::ResponseHead& head);
+  net::Awaitable<void> relay_plain(Call& call, Sending& sending, Source& source);
   template <class Source>
-  net::Awaitable<Result<std::string>> read_whole(Exchange& exchange, Source& source, std::size_t most);
+  net::Awaitable<void> relay_stream(Call& call, Sending& sending, Source& source);
+  template <class Source>
+  static net::Awaitable<Result<std::string>> read_whole(Exchange& exchange, Source& source, std::size_t most);
   template <class Source>
   static net::Awaitable<void> read_out(Source& source);
+  static void note_head(Exchange& exchange, const net::ResponseHead& head, bool sent);
+  void spread(Call& call, const std::vector<cache::ByteRange>& usage_ranges, std::string bytes);
 
-  void note_head(Live& live, const net::ResponseHead& head, bool sent);
-  void conclude(Live& live, Error error);
-  void send_data(Live& live, const net::ResponseHead& head, std::string bytes);
-  static bool lacks_credit(const Live& live);
-  net::Awaitable<void> wait_for_credit(Live& live);
+  // How the call ends.
+  void withdraw(Call& call);
+  void end_whole(Call& call, int status, std::string body, journal::Outcome outcome);
+  void end_stream(Call& call, const std::string& terminal, journal::Outcome outcome);
+  void fail(Call& call, Error error);
+  void close(const CallPtr& call);
+  static void cancel(Call& call);
+
+  // What the flight commands.
+  void carry_out(Call& call);
+  void perform(Call& call, const resilience::FlightCommand& command);
+  void deliver(Call& call, const resilience::Deliver& command);
+  void finish(Call& call, const resilience::Finish& command);
+  void finish_done(Call& call, std::unique_ptr<Live> live);
+  void ask_alone(std::unique_ptr<Live> live);
+  static void note_answer(Call& call);
+  void adopt_answer(const Call& call, Live& live);
+  void settle_answer(const Call& call, Live& live);
+  static void take_progress(Call& call);
+  static bool await_progress(Call& call);
+  void arm(Call& call);
+  void on_call_timer(Call& call);
+
+  // One exchange's end.
+  template <class Condition>
+  void stop_each(StopReason reason, const Condition& condition);
   void stop_here(Live& live, StopReason reason);
+  void leave(Live& live);
+  void part(Call& call, std::unique_ptr<Live> live);
+  void conclude(Live& live, Error error);
+  void tell(Live& live, const Error& error);
+  void reply_whole(const Call& call, Live& live, std::string body);
+  void send_data(const Call& call, Live& live, std::string bytes);
   void settle(Live& live);
+  void retire(std::unique_ptr<Live> live);
 
   Pipeline& pipeline_;
   net::Loop loop_;
@@ -96,6 +145,7 @@ class Runner {
   const std::function<void()> on_end_;
   Live* first_ = nullptr;                   // the running exchanges
   StopReason stopping_ = StopReason::none;  // what meets an exchange that comes after stop_all
+  resilience::FlightTable<Call> flights_;
   std::unordered_map<std::uint64_t, ProviderCall*> provider_calls_;
   std::uint64_t next_call_id_;
   std::thread thread_;

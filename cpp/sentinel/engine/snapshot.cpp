@@ -9,6 +9,8 @@
 namespace sentinel::engine {
 namespace {
 
+constexpr std::size_t kMostTargets = 64;  // a route's; sending remembers them as bits
+
 Error fault(const std::string& path, const std::string& what) {
   return Error(ErrorCode::invalid_request, path + ": " + what, path);
 }
@@ -177,7 +179,8 @@ class SnapshotReader {
     snapshot_->version = document_["version"].string();
     snapshot_->insecure = document_["insecure"].boolean();
     for (const auto step : {&SnapshotReader::limits, &SnapshotReader::upstreams, &SnapshotReader::routes,
-                            &SnapshotReader::prices}) {
+                            &SnapshotReader::prices, &SnapshotReader::address, &SnapshotReader::accounts,
+                            &SnapshotReader::cache, &SnapshotReader::models}) {
       Status status = (this->*step)();
       if (!status) return std::move(status.error());
     }
@@ -233,6 +236,10 @@ class SnapshotReader {
     }
     Status timeouts = read_timeouts(given["timeouts_us"], path, *upstream);
     if (!timeouts) return timeouts;
+    Status limits = read_credential_rules(given["credential_rules"], path, *upstream);
+    if (!limits) return limits;
+    Status resilience = read_resilience(given, path, *upstream);
+    if (!resilience) return resilience;
     if (upstream->kind != UpstreamKind::python) {
       Status origin = read_origin(given, path, *upstream);
       if (!origin) return origin;
@@ -248,6 +255,94 @@ class SnapshotReader {
     }
     const auto duration = [&given](const char* member) { return Duration{given[member].integer()}; };
     upstream.timeouts = {duration("connect"), duration("first_byte"), duration("idle"), duration("total")};
+    return Done{};
+  }
+
+  static Status read_credential_rules(const Document& given, const std::string& path, Upstream& upstream) {
+    for (std::size_t i = 0; i < upstream.credentials.size(); ++i) {
+      const std::string number = std::to_string(i);
+      static const Document kNone;
+      auto rules =
+          read_rules(i < given.items().size() ? given.items()[i] : kNone,
+                     "credential:" + upstream.name + "#" + number, path + ".credential_rules." + number);
+      if (!rules) return std::move(rules.error());
+      upstream.credential_rules.push_back(std::move(*rules));
+    }
+    return Done{};
+  }
+
+  static Duration duration(const Document& given, const char* member, Duration otherwise) {
+    return given[member].is_null() ? otherwise : Duration{given[member].integer()};
+  }
+  static std::uint32_t count(const Document& given, const char* member, std::uint32_t otherwise) {
+    constexpr std::int64_t kMost = 1'000'000'000;
+    if (given[member].is_null()) return otherwise;
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(given[member].integer(), 0, kMost));
+  }
+
+  static Status read_resilience(const Document& given, const std::string& path, Upstream& upstream) {
+    const Document& retry = given["retry"];
+    upstream.retry.attempts = std::max(count(retry, "attempts", 1), 1U);
+    auto& backoff = upstream.retry.backoff;
+    backoff = {duration(retry, "base_us", backoff.base), duration(retry, "cap_us", backoff.cap),
+               duration(retry, "longest_retry_after_us", backoff.longest_retry_after)};
+    auto& budget = upstream.retry.budget;
+    budget = {count(retry, "budget_percent", budget.percent),
+              count(retry, "budget_per_second", budget.per_second),
+              std::max(count(retry, "budget_window_seconds", budget.window_seconds), 1U)};
+    upstream.target_settings.budget = budget;
+    Status breaker = read_breaker(given["breaker"], path, upstream.target_settings);
+    if (!breaker) return breaker;
+    Status concurrency = read_concurrency(given["concurrency"], path, upstream.target_settings);
+    if (!concurrency) return concurrency;
+    resilience::CoolDownSettings cool_down;
+    cool_down = {duration(given["cool_down_us"], "first", cool_down.first),
+                 duration(given["cool_down_us"], "longest", cool_down.longest)};
+    if (cool_down.first <= Duration{0} || cool_down.longest < cool_down.first)
+      return fault(path + ".cool_down_us", "first must be above 0 and not above longest");
+    upstream.health = std::make_shared<CredentialHealth>(upstream.credentials.size(), cool_down);
+    return Done{};
+  }
+
+  static Status read_breaker(const Document& given, const std::string& path, TargetSettings& target) {
+    if (!given["enabled"].boolean()) return Done{};
+    resilience::BreakerSettings settings;
+    const bool by_time = given["window"].string() == "time";
+    settings.window = by_time ? resilience::WindowKind::time : resilience::WindowKind::count;
+    settings.window_calls = count(given, "window_calls", settings.window_calls);
+    settings.window_length = duration(given, "window_length_us", settings.window_length);
+    settings.window_buckets = count(given, "window_buckets", settings.window_buckets);
+    settings.minimum_calls = count(given, "minimum_calls", settings.minimum_calls);
+    settings.failure_rate_percent = count(given, "failure_rate_percent", settings.failure_rate_percent);
+    settings.slow_rate_percent = count(given, "slow_rate_percent", settings.slow_rate_percent);
+    settings.slow_duration = duration(given, "slow_duration_us", settings.slow_duration);
+    settings.slow_first_token = duration(given, "slow_first_token_us", settings.slow_first_token);
+    settings.slow_gap = duration(given, "slow_gap_us", settings.slow_gap);
+    settings.open_wait = duration(given, "open_wait_us", settings.open_wait);
+    settings.wait_factor = count(given, "wait_factor", settings.wait_factor);
+    settings.longest_wait = duration(given, "longest_wait_us", settings.longest_wait);
+    settings.jitter_percent = count(given, "jitter_percent", settings.jitter_percent);
+    settings.probes = count(given, "probes", settings.probes);
+    settings.probe_timeout = duration(given, "probe_timeout_us", settings.probe_timeout);
+    Status valid = resilience::validate(settings);
+    if (!valid) return fault(path + ".breaker." + valid.error().param, valid.error().message);
+    target.breaker = settings;
+    return Done{};
+  }
+
+  static Status read_concurrency(const Document& given, const std::string& path, TargetSettings& target) {
+    if (given.is_null()) return Done{};
+    resilience::ConcurrencySettings settings;
+    settings.least = count(given, "least", settings.least);
+    settings.most = count(given, "most", settings.most);
+    settings.initial = count(given, "initial", settings.initial);
+    settings.tolerance_percent = count(given, "tolerance_percent", settings.tolerance_percent);
+    settings.baseline_window = duration(given, "baseline_window_us", settings.baseline_window);
+    const bool ordered =
+        settings.least >= 1 && settings.least <= settings.initial && settings.initial <= settings.most;
+    if (!ordered || settings.tolerance_percent <= 100 || settings.baseline_window <= Duration{0})
+      return fault(path + ".concurrency", "least <= initial <= most, tolerance above 100 percent");
+    target.concurrency = settings;
     return Done{};
   }
 
@@ -301,17 +396,91 @@ class SnapshotReader {
       const std::int64_t weight = entry["weight"].integer();
       if (weight <= 0 || weight > 1'000'000) return fault(path + ".targets", "weight must be 1 to 1000000");
       target.weight = static_cast<std::uint32_t>(weight);
+      target.tier = count(entry, "tier", 0);
       target.label = target.upstream->name + "/" + (target.model.empty() ? "*" : target.model);
-      route->total_weight += target.weight;
+      target.health = std::make_shared<TargetHealth>(target.label, target.upstream->target_settings,
+                                                     std::hash<std::string>{}(target.label));
+      append_answer_source(route->version, target);
       route->targets.push_back(std::move(target));
     }
-    if (route->name.empty() || route->targets.empty())
-      return fault(path, "needs a name and at least one target");
+    if (route->name.empty() || route->targets.empty() || route->targets.size() > kMostTargets)
+      return fault(path, "needs a name and 1 to " + std::to_string(kMostTargets) + " targets");
+    std::stable_sort(route->targets.begin(), route->targets.end(),
+                     [](const Target& left, const Target& right) { return left.tier < right.tier; });
+    auto rules = read_rules(given["rules"], "route:" + route->name, path + ".rules");
+    if (!rules) return std::move(rules.error());
+    route->rules = std::move(*rules);
+    Status cached = read_cache(given["cache"], path + ".cache", *route);
+    if (!cached) return cached;
     const std::size_t place = snapshot_->routes.size();
     snapshot_->route_names_.add(route->name, place);
     route->aliases = given["aliases"].strings();
     for (const auto& alias : route->aliases) snapshot_->route_names_.add(alias, place);
     snapshot_->routes.push_back(std::move(route));
+    return Done{};
+  }
+
+  static void append_answer_source(std::string& version, const Target& target) {
+    const Upstream& upstream = *target.upstream;
+    for (const std::string& part : {upstream.name, upstream.host_header, upstream.base_path,
+                                    upstream.path_template, upstream.query, target.model})
+      version.append(part).append("\n");
+  }
+
+  static Status read_cache(const Document& given, const std::string& path, Route& route) {
+    if (given.is_null()) return Done{};
+    CacheSettings cache;
+    cache.ttl = duration(given, "ttl_us", Duration{0});
+    if (cache.ttl < Duration{0}) return fault(path + ".ttl_us", "must not be negative");
+    cache.sampled = given["sampled"].boolean();
+    cache.store_fallback = given["store_fallback"].boolean();
+    cache.share = given["share"].string();
+    cache.tags = given["tags"].strings();
+    const std::string& on_abort = given["on_abort"].string();
+    if (on_abort == "drain") cache.on_abort = resilience::OnAbort::drain;
+    if (!on_abort.empty() && on_abort != "drain" && on_abort != "cancel")
+      return fault(path + ".on_abort", "must be cancel or drain");
+    route.cache = std::move(cache);
+    return Done{};
+  }
+
+  Status address() {
+    auto rules = read_rules(document_["address"]["rules"], "address", "address.rules");
+    if (!rules) return std::move(rules.error());
+    snapshot_->address_rules = std::move(*rules);
+    auto proxies = TrustedProxies::parse(document_["address"]["trusted_proxies"].strings());
+    if (!proxies) return std::move(proxies.error());
+    snapshot_->trusted_proxies = std::move(*proxies);
+    return Done{};
+  }
+
+  Status accounts() {
+    for (const Document& given : document_["accounts"].items()) {
+      const std::string& id = given["id"].string();
+      auto rules = read_rules(given["rules"], "account:" + id, "accounts." + id);
+      if (!rules) return std::move(rules.error());
+      if (!rules->empty()) snapshot_->account_rules.insert_or_assign(id, std::move(*rules));
+    }
+    return Done{};
+  }
+
+  Status cache() {
+    const std::int64_t bytes = document_["cache"]["max_bytes"].integer();
+    if (bytes < 0) return fault("cache.max_bytes", "must not be negative");
+    snapshot_->cache_bytes = static_cast<std::size_t>(bytes);
+    return Done{};
+  }
+
+  Status models() {
+    std::vector<tokens::ModelRule> own;
+    for (const Document& given : document_["models"].items()) {
+      const std::string& encoding = given["encoding"].string();
+      if (encoding != "o200k_base" && encoding != "cl100k_base")
+        return fault("models." + given["prefix"].string(), "names an unknown encoding");
+      own.push_back({given["prefix"].string(), encoding == "o200k_base" ? tokens::EncodingName::o200k_base
+                                                                        : tokens::EncodingName::cl100k_base});
+    }
+    snapshot_->model_rules = tokens::ModelRules::standard_after(std::move(own));
     return Done{};
   }
 
@@ -350,6 +519,26 @@ void Snapshot::intern_labels(metrics::LabelNames& names) {
 const Route* Snapshot::find_route(std::string_view model) const {
   const std::size_t* place = route_names_.find(model);
   return place == nullptr ? nullptr : routes[*place].get();
+}
+
+bool Route::limits_sending() const {
+  const auto limited = [](const RuleSet& credential) { return !credential.on_sending.empty(); };
+  return !rules.on_sending.empty() || std::any_of(targets.begin(), targets.end(), [&](const Target& target) {
+    const auto& credentials = target.upstream->credential_rules;
+    return std::any_of(credentials.begin(), credentials.end(), limited);
+  });
+}
+
+bool Snapshot::limits_sending() const {
+  const auto by_account = [](const auto& entry) { return !entry.second.on_sending.empty(); };
+  const auto by_route = [](const auto& route) { return route->limits_sending(); };
+  return std::any_of(account_rules.begin(), account_rules.end(), by_account) ||
+         std::any_of(routes.begin(), routes.end(), by_route);
+}
+
+const RuleSet* Snapshot::rules_of_account(const std::string& account) const {
+  const auto known = account_rules.find(account);
+  return known == account_rules.end() ? nullptr : &known->second;
 }
 
 const Price* Snapshot::price_of(std::string_view model) const {

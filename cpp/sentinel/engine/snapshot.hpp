@@ -8,16 +8,22 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "sentinel/base/result.hpp"
+#include "sentinel/engine/client_address.hpp"
 #include "sentinel/engine/endpoint.hpp"
+#include "sentinel/engine/health.hpp"
+#include "sentinel/engine/rules.hpp"
 #include "sentinel/metrics/labels.hpp"
 #include "sentinel/net/origin.hpp"
+#include "sentinel/resilience/flight.hpp"
 #include "sentinel/stream/usage.hpp"
+#include "sentinel/tokens/models.hpp"
 
 namespace sentinel::engine {
 
@@ -45,23 +51,43 @@ struct Upstream {
   std::string query;          // encoded, without "?"
   std::string auth_header;
   std::vector<std::string> credentials;
+  std::vector<RuleSet> credential_rules;  // one for each credential
+  RetrySettings retry;
+  TargetSettings target_settings;  // of every target on it
+  std::shared_ptr<CredentialHealth> health;
 };
 
 struct Target {
   const Upstream* upstream = nullptr;
   std::string model;  // empty: the client's own model name is sent
   std::uint32_t weight = 1;
-  std::string label;  // "upstream/model", the metric label and x-sentinel-target
+  std::uint32_t tier = 0;  // the targets of the next tier are the fallback for this one's
+  std::string label;       // "upstream/model", the metric label and x-sentinel-target
   metrics::LabelId metric_id = metrics::kUnknown;
+  std::shared_ptr<TargetHealth> health;
+};
+
+// How a route's answers are kept and shared.
+struct CacheSettings {
+  Duration ttl{0};       // 0: answers are shared while they come, not kept
+  bool sampled = false;  // also answers that were asked to vary
+  bool store_fallback = false;
+  std::string share;  // the sharing group; empty: each account by itself
+  std::vector<std::string> tags;
+  resilience::OnAbort on_abort = resilience::OnAbort::cancel;
 };
 
 struct Route {
   std::string name;
   std::vector<std::string> aliases;
-  std::vector<Target> targets;
-  std::uint32_t total_weight = 0;
+  std::vector<Target> targets;  // by tier
   std::int64_t default_output_tokens = 0;
+  RuleSet rules;
+  std::optional<CacheSettings> cache;
+  std::string version;  // what an answer depends on beside the request: other targets, other answers
   metrics::LabelId metric_id = metrics::kUnknown;
+
+  bool limits_sending() const;  // whether it, or a credential of its targets, limits tokens or money
 };
 
 // Micro-USD per 1,000,000 tokens of each kind.
@@ -106,7 +132,9 @@ class Snapshot {
   Snapshot& operator=(const Snapshot&) = delete;
 
   const Route* find_route(std::string_view model) const;
+  const RuleSet* rules_of_account(const std::string& account) const;
   const Price* price_of(std::string_view model) const;
+  bool limits_sending() const;  // whether any account or route limits tokens or money
 
   // Gives routes and targets their metric labels; once, before the snapshot is shared.
   void intern_labels(metrics::LabelNames& names);
@@ -117,6 +145,11 @@ class Snapshot {
   std::vector<std::unique_ptr<Upstream>> upstreams;
   std::vector<std::unique_ptr<Route>> routes;  // in the document's order
   std::string price_version;
+  std::unordered_map<std::string, RuleSet> account_rules;  // of accounts that have some
+  RuleSet address_rules;
+  TrustedProxies trusted_proxies;
+  std::size_t cache_bytes = 0;
+  tokens::ModelRules model_rules = tokens::ModelRules::standard();
 
  private:
   friend class SnapshotReader;

@@ -1,21 +1,11 @@
 #include "sentinel/engine/upstream_request.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace sentinel::engine {
 namespace {
 
 constexpr std::string_view kAnthropicVersion = "2023-06-01";
-
-const Target& choose_target(const Route& route, Random& random) {
-  std::uint64_t ticket = random.below(route.total_weight);
-  for (const auto& target : route.targets) {
-    if (ticket < target.weight) return target;
-    ticket -= target.weight;
-  }
-  return route.targets.back();
-}
 
 void append_path_escaped(std::string& out, std::string_view text) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
@@ -78,7 +68,8 @@ void append_credential(std::string& out, const Exchange& exchange) {
   out.append(header).append(bearer ? ": Bearer " : ": ").append(*exchange.credential).append("\r\n");
 }
 
-std::string upstream_head(const Exchange& exchange, const ForwardedHeaders& forwarded) {
+std::string upstream_head(const Exchange& exchange) {
+  const ForwardedHeaders& forwarded = exchange.forwarded;
   const Upstream& upstream = *exchange.target->upstream;
   std::string head;
   head.reserve(640);
@@ -88,7 +79,7 @@ std::string upstream_head(const Exchange& exchange, const ForwardedHeaders& forw
   head += upstream.fixed_headers;
   append_credential(head, exchange);
   append_header(head, "Accept", exchange.facts.stream ? "text/event-stream" : "application/json");
-  append_header(head, "Content-Length", std::to_string(exchange.upstream_body.size()));
+  append_header(head, "Content-Length", std::to_string(body_to_send(exchange).size()));
   append_header(head, "X-Request-Id", exchange.request_id);
   head += "traceparent: ";
   exchange.trace.append_traceparent(head);
@@ -98,45 +89,36 @@ std::string upstream_head(const Exchange& exchange, const ForwardedHeaders& forw
   append_header(head, "Idempotency-Key", forwarded.idempotency_key);
   if (exchange.endpoint == Endpoint::messages) {
     const bool given = !forwarded.anthropic_version.empty();
-    append_header(head, "anthropic-version", given ? forwarded.anthropic_version : kAnthropicVersion);
+    append_header(head, "anthropic-version",
+                  given ? std::string_view(forwarded.anthropic_version) : kAnthropicVersion);
     append_header(head, "anthropic-beta", forwarded.anthropic_beta);
   }
   head += "\r\n";
   return head;
 }
 
-bool must_ask_for_usage(const Exchange& exchange) {
-  const bool understands = exchange.endpoint == Endpoint::chat || exchange.endpoint == Endpoint::completions;
-  return understands && exchange.facts.stream && !exchange.facts.include_usage.value_or(false);
-}
-
 }  // namespace
 
-bool ForwardedHeaders::are_ascii() const {
-  const std::array<std::string_view, 5> values{anthropic_version, anthropic_beta, openai_beta,
-                                               idempotency_key, tracestate};
-  return std::all_of(values.begin(), values.end(), [](std::string_view value) {
-    return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
-  });
+bool must_ask_for_usage(Endpoint endpoint, const RequestFacts& facts) {
+  const bool understands = endpoint == Endpoint::chat || endpoint == Endpoint::completions;
+  return understands && facts.stream && !facts.include_usage.value_or(false);
 }
 
-void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body,
-                              Random& random) {
-  exchange.target = &choose_target(*exchange.route, random);
-  const Upstream& upstream = *exchange.target->upstream;
-  exchange.upstream_model = exchange.target->model.empty() ? exchange.facts.model : exchange.target->model;
-  if (!upstream.credentials.empty())
-    exchange.credential = &upstream.credentials[random.below(upstream.credentials.size())];
-  if (must_ask_for_usage(exchange)) {
-    exchange.usage_added = true;
-    body = with_usage_requested(body, exchange.facts);
-  }
-  if (exchange.upstream_model != exchange.facts.model) body = with_model(body, exchange.upstream_model);
-  exchange.upstream_body = std::move(body);
-  exchange.upstream_head = upstream_head(exchange, forwarded);
+void aim(Exchange& exchange, const Target& target, std::optional<std::size_t> credential) {
+  exchange.target = &target;
+  exchange.upstream_model = target.model.empty() ? exchange.facts.model : target.model;
+  exchange.credential = credential ? &target.upstream->credentials[*credential] : nullptr;
+  const bool renamed = exchange.upstream_model != exchange.facts.model;
+  exchange.upstream_body = renamed ? with_model(exchange.body, exchange.upstream_model) : std::string{};
+  exchange.upstream_head = upstream_head(exchange);
+}
+
+std::string_view body_to_send(const Exchange& exchange) {
+  return exchange.upstream_body.empty() ? exchange.body : exchange.upstream_body;
 }
 
 std::string target_label(const Exchange& exchange) {
+  if (exchange.target == nullptr) return exchange.answer_target;
   const std::string& upstream = exchange.target->upstream->name;
   std::string label;
   label.reserve(upstream.size() + 1 + exchange.upstream_model.size());

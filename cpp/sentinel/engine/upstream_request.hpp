@@ -5,26 +5,23 @@
 // differs or usage must be asked for.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
-#include "sentinel/base/random.hpp"
 #include "sentinel/engine/exchange.hpp"
 
 namespace sentinel::engine {
 
-struct ForwardedHeaders {
-  std::string_view anthropic_version;
-  std::string_view anthropic_beta;
-  std::string_view openai_beta;
-  std::string_view idempotency_key;
-  std::string_view tracestate;
+// Whether the upstream must be asked for the usage of a stream, because the client did not.
+bool must_ask_for_usage(Endpoint endpoint, const RequestFacts& facts);
 
-  bool are_ascii() const;
-};
+// Writes the head, and the body where it differs, of a call of `target` with a credential (by index; none: nullopt).
+void aim(Exchange& exchange, const Target& target, std::optional<std::size_t> credential);
 
-void prepare_upstream_request(Exchange& exchange, const ForwardedHeaders& forwarded, std::string body,
-                              Random& random);
+// What is sent: the exchange's own body, or the one written for this target.
+std::string_view body_to_send(const Exchange& exchange);
 
 // "upstream/model" as sent.
 std::string target_label(const Exchange& exchange);

@@ -24,6 +24,7 @@ class MetricLane {
   MetricLane& operator=(const MetricLane&) = delete;
 
   void observe(const ExchangeSample& sample);
+  void observe_retried(const UpstreamSample& failed);
 
  private:
   friend class MetricRegistry;

@@ -31,7 +31,8 @@ class FamilyBuilder {
 
   void counter(Labels labels, double value) { slot(std::move(labels)).counter.value = value; }
   void counter(Labels labels, std::uint64_t value) { counter(std::move(labels), static_cast<double>(value)); }
-  void gauge(double value) { slot({}).gauge.value = value; }
+  void gauge(double value) { gauge({}, value); }
+  void gauge(Labels labels, double value) { slot(std::move(labels)).gauge.value = value; }
 
   template <const auto& kBounds>
   void histogram(Labels labels, const Histogram<kBounds>& counts) {
@@ -93,6 +94,8 @@ void add_targets(std::vector<MetricFamily>& out, const Tally& tally, const Names
   FamilyBuilder durations{"upstream_duration_seconds", "From send to the end of the upstream's answer.",
                           MetricType::Histogram};
   FamilyBuilder first{"time_to_first_token_seconds", "From send to the first token.", MetricType::Histogram};
+  FamilyBuilder retries{"upstream_retries_total",
+                        "Calls of a target that failed and were followed by another.", MetricType::Counter};
   for (std::size_t id = 0; id < tally.by_target().size(); ++id) {
     const TargetSeries& series = tally.by_target()[id];
     if (std::all_of(series.outcomes.begin(), series.outcomes.end(), [](auto count) { return count == 0; }))
@@ -105,10 +108,12 @@ void add_targets(std::vector<MetricFamily>& out, const Tally& tally, const Names
     }
     durations.histogram({target}, series.duration);
     first.histogram({target}, series.first_token);
+    retries.counter({target}, series.retries);
   }
   out.push_back(std::move(requests).finish());
   out.push_back(std::move(durations).finish());
   out.push_back(std::move(first).finish());
+  out.push_back(std::move(retries).finish());
 }
 
 void add_tokens(std::vector<MetricFamily>& out, const Tally& tally, const Names& names) {
@@ -138,6 +143,22 @@ void add_cache(std::vector<MetricFamily>& out, const Tally& tally) {
     verdicts.counter({{"verdict", verdict}}, tally.verdicts()[i]);
   }
   out.push_back(std::move(verdicts).finish());
+  FamilyBuilder saved{"saved_usd_total", "What answers would have cost that nobody had to ask for.",
+                      MetricType::Counter};
+  for (const auto verdict : {journal::CacheVerdict::hit_exact, journal::CacheVerdict::hit_semantic,
+                             journal::CacheVerdict::follow}) {
+    const std::int64_t micro = tally.saved_micro_usd()[static_cast<std::size_t>(verdict)];
+    saved.counter({{"verdict", std::string{journal::name(verdict)}}}, whole(micro));
+  }
+  out.push_back(std::move(saved).finish());
+}
+
+void add_refusals(std::vector<MetricFamily>& out, const Tally& tally) {
+  FamilyBuilder refusals{"limit_refusals_total", "Exchanges refused by a limit, by what was limited.",
+                         MetricType::Counter};
+  for (std::size_t i = 0; i < kLimitNames.size(); ++i)
+    refusals.counter({{"limit", kLimitNames[i]}}, tally.refusals()[i]);
+  out.push_back(std::move(refusals).finish());
 }
 
 void add_overhead(std::vector<MetricFamily>& out, const Tally& tally) {
@@ -158,6 +179,10 @@ void add_health(std::vector<MetricFamily>& out, const EngineHealth& health) {
   counter("usage_retries_total", "Batches of usage records that had to be stored again.", health.retries);
   counter("usage_lost_total", "Usage records given up at shutdown.", health.lost);
   counter("log_lines_dropped_total", "Log lines that nobody took in time.", health.log_lines_dropped);
+  counter("cache_evictions_total", "Kept answers that went to make room.", health.cache_evictions);
+  FamilyBuilder breakers{"breaker_state", "0 closed, 1 half-open, 2 open.", MetricType::Gauge};
+  for (const auto& [target, state] : health.breakers) breakers.gauge({{"target", target}}, state);
+  out.push_back(std::move(breakers).finish());
   const auto gauge = [&out](std::string_view name, std::string_view help, std::int64_t value) {
     FamilyBuilder family{name, help, MetricType::Gauge};
     family.gauge(static_cast<double>(value));
@@ -165,6 +190,7 @@ void add_health(std::vector<MetricFamily>& out, const EngineHealth& health) {
   };
   gauge("usage_pending", "Usage records accepted and not yet stored.",
         static_cast<std::int64_t>(health.pending));
+  gauge("cache_bytes", "Memory that kept answers take.", static_cast<std::int64_t>(health.cache_bytes));
   gauge("in_flight", "Exchanges begun and not settled.", health.in_flight);
 }
 
@@ -181,6 +207,7 @@ std::vector<MetricFamily> MetricRegistry::Collect() const {
   add_targets(out, tally, names);
   add_tokens(out, tally, names);
   add_cache(out, tally);
+  add_refusals(out, tally);
   add_overhead(out, tally);
   if (health_) add_health(out, health_());
   return out;

@@ -13,6 +13,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <prometheus/collectable.h>
@@ -33,6 +34,9 @@ struct EngineHealth {
   std::uint64_t pending = 0;   // accepted, not yet stored
   std::uint64_t log_lines_dropped = 0;
   std::int64_t in_flight = 0;  // exchanges begun and not settled
+  std::uint64_t cache_bytes = 0;
+  std::uint64_t cache_evictions = 0;
+  std::vector<std::pair<std::string, int>> breakers = {};  // target, state: 0 closed, 1 half-open, 2 open
 };
 using HealthProbe = std::function<EngineHealth()>;
 

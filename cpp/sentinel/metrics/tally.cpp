@@ -17,8 +17,8 @@ void sum(TokenCounts& total, const TokenCounts& more) {
   total.reasoning += more.reasoning;
 }
 
-template <std::size_t N>
-void sum(std::array<std::uint64_t, N>& total, const std::array<std::uint64_t, N>& more) {
+template <class Number, std::size_t N>
+void sum(std::array<Number, N>& total, const std::array<Number, N>& more) {
   for (std::size_t i = 0; i < N; ++i) total[i] += more[i];
 }
 
@@ -41,11 +41,20 @@ void Tally::add(const ExchangeSample& sample) {
   sum(grown_at(tokens_, sample.model), sample.tokens);
   overhead_.add(sample.overhead);
   ++verdicts_[static_cast<std::size_t>(sample.cache)];
+  saved_[static_cast<std::size_t>(sample.cache)] += sample.saved_micro_usd;
+  if (sample.refused_by) ++refusals_[static_cast<std::size_t>(*sample.refused_by)];
   if (!sample.upstream) return;
   TargetSeries& target = grown_at(targets_, sample.upstream->target);
   ++target.outcomes[static_cast<std::size_t>(sample.outcome)];
   target.duration.add(sample.upstream->duration);
   if (sample.upstream->first_token) target.first_token.add(*sample.upstream->first_token);
+}
+
+void Tally::add_retried(const UpstreamSample& failed) {
+  TargetSeries& target = grown_at(targets_, failed.target);
+  ++target.outcomes[static_cast<std::size_t>(journal::Outcome::upstream_error)];
+  ++target.retries;
+  target.duration.add(failed.duration);
 }
 
 void Tally::merge(const Tally& other) {
@@ -59,11 +68,14 @@ void Tally::merge(const Tally& other) {
   for (std::size_t i = 0; i < other.targets_.size(); ++i) {
     TargetSeries& target = grown_at(targets_, i);
     sum(target.outcomes, other.targets_[i].outcomes);
+    target.retries += other.targets_[i].retries;
     target.duration.merge(other.targets_[i].duration);
     target.first_token.merge(other.targets_[i].first_token);
   }
   overhead_.merge(other.overhead_);
   sum(verdicts_, other.verdicts_);
+  sum(saved_, other.saved_);
+  sum(refusals_, other.refusals_);
 }
 
 ServedSeries& Tally::served_at(LabelId endpoint, LabelId model) {

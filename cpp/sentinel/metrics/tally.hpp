@@ -29,6 +29,11 @@ inline constexpr std::array<std::int64_t, 19> kDurationBoundsUs{
 inline constexpr std::array<std::int64_t, 18> kOverheadBoundsUs{
     5, 10, 15, 20, 30, 50, 75, 100, 150, 250, 500, 1'000, 2'500, 5'000, 10'000, 25'000, 50'000, 100'000};
 
+// What refused an exchange for going too fast.
+enum class LimitName : std::uint8_t { requests, tokens, money, concurrency, address };
+inline constexpr std::array<const char*, 5> kLimitNames{"requests", "tokens", "money", "concurrency",
+                                                        "address"};
+
 struct TokenCounts {
   std::int64_t prompt = 0;
   std::int64_t completion = 0;
@@ -53,8 +58,10 @@ struct ExchangeSample {
   std::optional<UpstreamSample> upstream = {};
   TokenCounts tokens = {};
   std::int64_t cost_micro_usd = 0;
+  std::int64_t saved_micro_usd = 0;
   journal::Outcome outcome = journal::Outcome::done;
   journal::CacheVerdict cache = journal::CacheVerdict::bypass;
+  std::optional<LimitName> refused_by = {};
 };
 
 template <const auto& kBounds>
@@ -87,6 +94,7 @@ struct ServedSeries {  // one (endpoint, model)
 
 struct TargetSeries {
   std::array<std::uint64_t, journal::kOutcomes> outcomes{};
+  std::uint64_t retries = 0;  // calls that another one followed
   DurationHistogram duration;
   DurationHistogram first_token;
 };
@@ -94,6 +102,7 @@ struct TargetSeries {
 class Tally {
  public:
   void add(const ExchangeSample& sample);
+  void add_retried(const UpstreamSample& failed);  // a call that failed and was tried again
   void merge(const Tally& other);
 
   const std::vector<ServedSeries>& served() const { return served_; }
@@ -101,6 +110,8 @@ class Tally {
   const std::vector<TargetSeries>& by_target() const { return targets_; }      // index = target id
   const OverheadHistogram& overhead() const { return overhead_; }
   const std::array<std::uint64_t, journal::kCacheVerdicts>& verdicts() const { return verdicts_; }
+  const std::array<std::int64_t, journal::kCacheVerdicts>& saved_micro_usd() const { return saved_; }
+  const std::array<std::uint64_t, kLimitNames.size()>& refusals() const { return refusals_; }
 
  private:
   ServedSeries& served_at(LabelId endpoint, LabelId model);
@@ -111,6 +122,8 @@ class Tally {
   std::vector<TargetSeries> targets_;
   OverheadHistogram overhead_;
   std::array<std::uint64_t, journal::kCacheVerdicts> verdicts_{};
+  std::array<std::int64_t, journal::kCacheVerdicts> saved_{};
+  std::array<std::uint64_t, kLimitNames.size()> refusals_{};
 };
 
 }  // namespace sentinel::metrics

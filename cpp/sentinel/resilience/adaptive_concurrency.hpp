@@ -33,6 +33,8 @@ struct ConcurrencySettings {
   std::uint32_t initial = 20;
   std::uint32_t tolerance_percent = 200;  // of the baseline
   Duration baseline_window = std::chrono::minutes{1};
+
+  friend bool operator==(const ConcurrencySettings&, const ConcurrencySettings&) = default;
 };
 
 class AdaptiveConcurrency {

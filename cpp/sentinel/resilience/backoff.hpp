@@ -22,6 +22,8 @@ struct BackoffSettings {
   Duration base = std::chrono::milliseconds{100};
   Duration cap = std::chrono::seconds{5};  // at most an hour
   Duration longest_retry_after = std::chrono::seconds{10};
+
+  friend bool operator==(const BackoffSettings&, const BackoffSettings&) = default;
 };
 
 // attempt: 0 before the first retry.

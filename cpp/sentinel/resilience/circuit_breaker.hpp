@@ -51,6 +51,8 @@ struct BreakerSettings {
   std::uint32_t jitter_percent = 10;  // added to the wait, never taken from it
   std::uint32_t probes = 1;
   Duration probe_timeout = std::chrono::seconds{60};
+
+  friend bool operator==(const BreakerSettings&, const BreakerSettings&) = default;
 };
 
 // The error's param is the name of the setting at fault.

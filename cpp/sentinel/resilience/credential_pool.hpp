@@ -22,6 +22,8 @@ namespace sentinel::resilience {
 struct CoolDownSettings {
   Duration first = std::chrono::seconds{1};
   Duration longest = std::chrono::minutes{5};
+
+  friend bool operator==(const CoolDownSettings&, const CoolDownSettings&) = default;
 };
 
 struct CredentialChoice {

@@ -17,6 +17,8 @@ struct RetryBudgetSettings {
   std::uint32_t percent = 20;
   std::uint32_t per_second = 1;
   std::uint32_t window_seconds = 10;  // at least 1
+
+  friend bool operator==(const RetryBudgetSettings&, const RetryBudgetSettings&) = default;
 };
 
 class RetryBudget {

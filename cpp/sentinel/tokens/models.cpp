@@ -27,6 +27,12 @@ ModelRules ModelRules::standard() {
   return ModelRules(std::move(rules));
 }
 
+ModelRules ModelRules::standard_after(std::vector<ModelRule> own) {
+  ModelRules rules = standard();
+  own.insert(own.end(), rules.rules_.begin(), rules.rules_.end());
+  return ModelRules(std::move(own));
+}
+
 ModelChoice ModelRules::choose(std::string_view model) const {
   constexpr std::string_view kFineTuned = "ft:";
   if (model.starts_with(kFineTuned)) model.remove_prefix(kFineTuned.size());

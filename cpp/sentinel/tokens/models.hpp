@@ -44,6 +44,8 @@ class ModelRules {
  public:
   explicit ModelRules(std::vector<ModelRule> rules) : rules_(std::move(rules)) {}
   static ModelRules standard();
+  // The operator's own before the standard ones: of equal prefixes theirs decides.
+  static ModelRules standard_after(std::vector<ModelRule> own);
 
   ModelChoice choose(std::string_view model) const;
 

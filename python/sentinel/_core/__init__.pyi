@@ -77,6 +77,7 @@ class Engine:
         pepper: bytes,
         data_dir: str,
         usage_database: str = "",
+        vocabulary_directory: str = "",
         loops: typing.SupportsInt | typing.SupportsIndex = 1,
         seed: typing.SupportsInt | typing.SupportsIndex = 0,
         log_level: str = "info",
@@ -86,9 +87,21 @@ class Engine:
         drain_timeout_seconds: typing.SupportsFloat | typing.SupportsIndex = 30.0,
         clock: ManualClock | None = None,
     ) -> None: ...
+    def address_wait(self, peer: str, forwarded_for: str = "") -> int:
+        """
+        Takes one request of this address's limit: 0, or after how many seconds it may come again.
+        """
     def begin_drain(self, with_delay: bool) -> None:
         """
         Starts the drain; with_delay=False skips the time in which it still serves.
+        """
+    def breakers(self) -> list[dict[str, typing.Any]]:
+        """
+        The circuit breaker of every target that has one.
+        """
+    def cache_stats(self) -> dict[str, int]:
+        """
+        Counts of the kept answers: entries, bytes, hits, misses, ...
         """
     def close(self) -> None:
         """
@@ -98,9 +111,17 @@ class Engine:
         """
         Swaps the configuration, whole or not at all.
         """
+    def erase_cached(self, by: str, value: str = "") -> int:
+        """
+        Forgets kept answers by key, pattern, tag or account, or all of them; how many went.
+        """
     def flush(self, timeout_seconds: typing.SupportsFloat | typing.SupportsIndex = 5.0) -> bool:
         """
         Waits until all records so far are stored.
+        """
+    def force_breaker(self, target: str, mode: str) -> bool:
+        """
+        automatic, forced_open or forced_closed; False if there is no such target.
         """
     def ledger(self) -> dict[str, int]:
         """
@@ -263,9 +284,9 @@ class Bridge:
         """
         Cancels what runs; idempotent.
         """
-    def drain(self) -> list[tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]]:
+    def drain(self) -> list[tuple[int, int, bytes | None, bytes, bool]]:
         """
-        Events (id, status or 0, headers or None, body, more), in order.
+        Events (id, status or 0, header fields or None, body, more), in order.
         """
     def drain_provider(self) -> list[tuple[str, int, str, str, str, str, bool, bytes]]:
         """
@@ -288,7 +309,8 @@ class Bridge:
         code: ErrorCode,
         message: str,
         param: str = "",
-    ) -> tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]:
+        peer: str = "",
+    ) -> tuple[int, int, bytes | None, bytes, bool]:
         """
         The event that answers a request which the door must refuse.
         """
@@ -299,9 +321,10 @@ class Bridge:
         query: bytes,
         headers: collections.abc.Iterable[tuple[bytes, bytes]],
         body: bytes,
-    ) -> int | tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]:
+        peer: str = "",
+    ) -> int | tuple[int, int, bytes | None, bytes, bool]:
         """
-        An id, sent on by flush(), or at once the event that answers: (0, status, headers, body, False).
+        An id, sent on by flush(), or at once the event that answers: (0, status, header fields, body, False).
         """
     def taken(
         self,
@@ -311,6 +334,158 @@ class Bridge:
         """
         The client's socket took these bytes.
         """
+
+class Rate:
+    """
+    What a rule allows, as "100/min" or "5 usd/day burst 1".
+    """
+    def __init__(self, text: str) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def period_seconds(self) -> float: ...
+
+class LimitTable:
+    """
+    Buckets by key. reserve and charge give (reservation or None, seconds to wait or None if it passed, requests, tokens); each view is (limit, remaining, reset).
+    """
+    def __init__(
+        self,
+        *,
+        max_buckets: typing.SupportsInt | typing.SupportsIndex,
+        max_reservations: typing.SupportsInt | typing.SupportsIndex,
+        reservation_seconds: typing.SupportsFloat | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def charge(
+        self,
+        key: bytes,
+        costs: collections.abc.Sequence[tuple[Rate, typing.SupportsInt | typing.SupportsIndex]],
+        now: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> tuple[
+        int | None, float | None, tuple[int, int, float] | None, tuple[int, int, float] | None
+    ]:
+        """
+        Takes all costs for good, or none; an infinite wait never ends.
+        """
+    def look(
+        self, key: bytes, rate: Rate, now: typing.SupportsFloat | typing.SupportsIndex
+    ) -> tuple[int, int, float]:
+        """
+        What a bucket has left, of any kind.
+        """
+    def refund(
+        self,
+        reservation: typing.SupportsInt | typing.SupportsIndex,
+        now: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> bool:
+        """
+        False if the reservation has ended before.
+        """
+    def reserve(
+        self,
+        key: bytes,
+        costs: collections.abc.Sequence[tuple[Rate, typing.SupportsInt | typing.SupportsIndex]],
+        now: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> tuple[
+        int | None, float | None, tuple[int, int, float] | None, tuple[int, int, float] | None
+    ]:
+        """
+        Takes all costs or none, until settle, refund or expiry; an infinite wait never ends.
+        """
+    def settle(
+        self,
+        reservation: typing.SupportsInt | typing.SupportsIndex,
+        tokens: typing.SupportsInt | typing.SupportsIndex,
+        micro_usd: typing.SupportsInt | typing.SupportsIndex,
+        now: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> bool:
+        """
+        False if the reservation has ended before.
+        """
+
+class EncodingName:
+    """
+    The encodings whose vocabularies are in the package.
+
+    Members:
+
+      o200k_base
+
+      cl100k_base
+    """
+
+    __members__: typing.ClassVar[dict[str, EncodingName]]
+    cl100k_base: typing.ClassVar[EncodingName]
+    o200k_base: typing.ClassVar[EncodingName]
+    @typing.overload
+    def __eq__(self, other: EncodingName) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: EncodingName) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class ModelChoice:
+    """
+    What a model's texts and messages are counted with.
+    """
+    @property
+    def encoding(self) -> EncodingName: ...
+    @property
+    def estimated(self) -> bool:
+        """
+        Whether the model is one that no rule covers.
+        """
+
+class Encoding:
+    """
+    A vocabulary and its rules; immutable, for any thread.
+    """
+    def __init__(self, name: EncodingName, packed_vocabulary: bytes) -> None: ...
+    def count(self, text: str) -> int: ...
+    def count_messages(
+        self, model: ModelChoice, messages: collections.abc.Iterable[tuple[str, str, str | None]]
+    ) -> int:
+        """
+        Tokens of messages (role, content, name or None) with the model's overhead.
+        """
+    def count_till_limit(
+        self, text: str, limit: typing.SupportsInt | typing.SupportsIndex
+    ) -> int | None:
+        """
+        The count, or None if it is above the limit.
+        """
+    def decode(
+        self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+    ) -> bytes:
+        """
+        The tokens' bytes. ValueError if an id is no token.
+        """
+    def encode(self, text: str) -> list[int]: ...
+
+def choose_encoding(model: str) -> ModelChoice:
+    """
+    The encoding of a model, by its name.
+    """
+
+def format_duration(seconds: typing.SupportsFloat | typing.SupportsIndex) -> str:
+    """
+    As OpenAI writes durations in headers: 12ms, 1.5s, 6m0s.
+    """
 
 def key_digest(pepper: str, credential: str) -> bytes:
     """
@@ -325,4 +500,9 @@ def redact(text: str) -> str:
 def truncate_utf8(text: str, max_bytes: typing.SupportsInt | typing.SupportsIndex) -> str:
     """
     The text cut to at most max_bytes of UTF-8, never inside a character.
+    """
+
+def whole_seconds(seconds: typing.SupportsFloat | typing.SupportsIndex) -> int:
+    """
+    For Retry-After: whole seconds, rounded up, at least 1.
     """

@@ -1,4 +1,4 @@
-"""Keys in the shape the engine takes: digest, account path, scopes, models."""
+"""Keys in the shape the engine takes: digest, account path, scopes, models, rules."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ def engine_document(keys: Iterable[ConfiguredKey], pepper: bytes) -> str:
     entries: dict[str, dict[str, Any]] = {}
     for key in keys:
         digest = key.digest or key_digest(pepper, key.secret or "").hex()
-        entry = {
+        entry: dict[str, Any] = {
             "id": key.id,
             "digest": digest,
             "accounts": account_path(key.account),
             "scopes": key.scopes,
             "models": key.models,
         }
+        if key.rules:  # issued keys have none, and there may be many
+            entry["rules"] = key.rules.document()
         entries.setdefault(digest, entry)
     return json.dumps(list(entries.values()))

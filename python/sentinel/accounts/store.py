@@ -190,6 +190,10 @@ class KeyStore:
             )
         return self.get(key_id)
 
+    def digest(self, credential: str) -> str:
+        """By what keys are known in `engine_keys`: the hex digits of the credential's digest."""
+        return key_digest(self._pepper, credential).hex()
+
     # What the engine is told
 
     def engine_keys(self, configured: Sequence[ConfiguredKey] = ()) -> str:

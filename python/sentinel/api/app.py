@@ -19,7 +19,7 @@ from sentinel.providers import Provider
 if TYPE_CHECKING:
     from sentinel.testing import ManualClock
 
-__all__ = ["Face", "build_app", "create_app"]
+__all__ = ["Face", "GatewayApp", "build_app", "create_app"]
 
 Face = Literal["public", "admin", "all"]
 
@@ -47,8 +47,14 @@ class GatewayApp(FastAPI):
         else:
             await super().__call__(scope, receive, send)
 
+    def is_hot(self, scope: Scope) -> bool:
+        """Whether this request goes straight to the engine: nothing on its way needs a task."""
+        if self.shortcut is None or len(self.user_middleware) != 1:
+            return False
+        return self.shortcut.endpoint(scope) is not None
 
-def build_app(gateway: Gateway, face: Face) -> FastAPI:
+
+def build_app(gateway: Gateway, face: Face) -> GatewayApp:
     """An app over a gateway; `face` says which routes it shows."""
     app = GatewayApp(
         title="Sentinel",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
+from sentinel.api.client import peer_of
 from sentinel.api.errors import ApiError
 from sentinel.gateway import Gateway
 
@@ -32,7 +33,12 @@ def presented_key(request: Request) -> str:
 
 
 def require_admin(request: Request, gateway: Gateway) -> None:
-    """Let the admin key pass: 401 without a key, 403 with any other."""
+    """Let the admin key pass: 401 without a key, 403 with any other, 429 for too many (S14)."""
+    forwarded = ", ".join(request.headers.getlist("x-forwarded-for"))
+    wait = gateway.engine.address_wait(peer_of(request.scope), forwarded)
+    if wait > 0:
+        message = "too many requests from this address"
+        raise ApiError(429, "rate_limit_exceeded", message, headers={"retry-after": str(wait)})
     key = presented_key(request)
     if not key:
         raise ApiError(401, "invalid_api_key", "no API key: send the admin key")

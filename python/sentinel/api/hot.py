@@ -14,10 +14,18 @@ from collections.abc import Awaitable
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sentinel.api.client import BODY, expect_answer, peer_of
 from sentinel.api.errors import error_object
-from sentinel.api.leaving import expect_answer
 from sentinel.errors import GatewayError
-from sentinel.gateway import Answer, AsyncBridge, Endpoint, ErrorCode, Event, Gateway
+from sentinel.gateway import (
+    Answer,
+    AsyncBridge,
+    Endpoint,
+    ErrorCode,
+    Event,
+    Gateway,
+    ReplyHeaders,
+)
 
 __all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
 
@@ -59,11 +67,14 @@ class HotShortcut:
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        endpoint = self._app
-        if scope["type"] == "http":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            endpoint = self._endpoints.get((scope["method"], path), endpoint)
-        return endpoint(scope, receive, send)
+        return (self.endpoint(scope) or self._app)(scope, receive, send)
+
+    def endpoint(self, scope: Scope) -> ASGIApp | None:
+        """What serves this request, if it is for a hot route."""
+        if scope["type"] != "http":
+            return None
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return self._endpoints.get((scope["method"], path))
 
 
 class _Refused(Exception):
@@ -90,32 +101,37 @@ class HotEndpoint:
         try:
             bridge = self._gateway.bridge()
         except GatewayError as error:
-            await _send_whole(send, _not_started(error))
+            await _send_whole(scope, send, _not_started(error))
             return
         core = bridge.core
         head = (self._endpoint, scope["path"], scope["query_string"], scope["headers"])
         try:
-            body = await self._read(bridge, receive, scope["headers"])
+            body = await self._read(bridge, scope, receive)
         except _Refused as refused:
-            await _send_whole(send, core.refuse(*head, refused.code, refused.message))
+            peer = peer_of(scope)
+            event = core.refuse(*head, refused.code, refused.message, peer=peer)
+            await _send_whole(scope, send, event)
             return
         except _ClientLeft:
             return
-        submitted = core.submit(*head, body)
+        submitted = core.submit(*head, body, peer_of(scope))
         if isinstance(submitted, tuple):
-            await _send_whole(send, submitted)
+            await _send_whole(scope, send, submitted)
             return
         answer = expect_answer(bridge, submitted, scope, receive)
         try:
-            await _relay(bridge, answer, send)
+            await _relay(bridge, answer, scope, send)
         finally:
             bridge.forget(answer)
 
-    async def _read(
-        self, bridge: AsyncBridge, receive: Receive, headers: list[tuple[bytes, bytes]]
-    ) -> bytes:
+    async def _read(self, bridge: AsyncBridge, scope: Scope, receive: Receive) -> bytes:
         """The whole body, within its bounds of bytes and time."""
-        self._check(declared_length(headers))  # before a byte of it is waited for
+        here = scope.get("extensions", {}).get(BODY)
+        if here:
+            whole: bytes = here["take"]()
+            self._check(len(whole))
+            return whole
+        self._check(declared_length(scope["headers"]))  # before a byte of it is waited for
         with bridge.body_deadlines as deadlines:
             try:
                 message = await receive()
@@ -162,20 +178,17 @@ def declared_length(headers: list[tuple[bytes, bytes]]) -> int:
 def _not_started(error: GatewayError) -> Event:
     """The one refusal the engine cannot word, because there is none."""
     body = json.dumps(error_object(503, "not_started", str(error))).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    return (0, 503, headers, body, False)
+    fields = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+    return (0, 503, fields, body, False)
 
 
-async def _relay(bridge: AsyncBridge, answer: Answer, send: Send) -> None:
+async def _relay(bridge: AsyncBridge, answer: Answer, scope: Scope, send: Send) -> None:
     event = await answer.next()
     if not event[4]:
         if event[1]:
-            await _send_whole(send, event)
+            await _send_whole(scope, send, event)
         return
-    await send({"type": "http.response.start", "status": event[1], "headers": event[2]})
+    await _send_head(scope, send, event)
     while True:
         _, _, _, body, more = event
         if len(body) > _STEP_BYTES and more:
@@ -199,7 +212,12 @@ async def _send_in_steps(bridge: AsyncBridge, answer: Answer, send: Send, body: 
         bridge.core.taken(answer.id, len(step))
 
 
-async def _send_whole(send: Send, event: Event) -> None:
-    _, status, headers, body, _ = event
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _send_whole(scope: Scope, send: Send, event: Event) -> None:
+    await _send_head(scope, send, event)
+    await send({"type": "http.response.body", "body": event[3]})
+
+
+async def _send_head(scope: Scope, send: Send, event: Event) -> None:
+    headers = ReplyHeaders(event[2] or b"")
+    given = headers if BODY in scope.get("extensions", ()) else list(headers)
+    await send({"type": "http.response.start", "status": event[1], "headers": given})

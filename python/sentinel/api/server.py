@@ -17,9 +17,8 @@ from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 
-from sentinel.api.app import build_app
+from sentinel.api.app import GatewayApp, build_app
 from sentinel.api.http_protocol import http_protocol
 from sentinel.api.logs import json_logs
 from sentinel.config import Settings
@@ -78,10 +77,10 @@ def _tame_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def _server(app: FastAPI, gateway: Gateway) -> _Server:
+def _server(app: GatewayApp, gateway: Gateway) -> _Server:
     config = uvicorn.Config(
         app,
-        http=http_protocol(gateway.settings),
+        http=http_protocol(gateway.settings, app.is_hot),
         ws="none",
         lifespan="off",  # the gateway outlives both listeners and is closed by _run
         access_log=False,

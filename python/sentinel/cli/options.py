@@ -86,7 +86,7 @@ def _overrides(arguments: Namespace) -> dict[str, object]:
     }
     given: dict[str, object] = {path: value for path, value in flags.items() if value is not None}
     if arguments.rpm is not None:
-        given["accounts.default.limits"] = {"rpm": arguments.rpm}
+        given["accounts.default.limits.rpm"] = arguments.rpm
     return given
 
 

@@ -110,6 +110,8 @@ def _sentence(detail: ErrorDetails, known: list[str]) -> str:
         return "unknown member" + _guess(str(detail["loc"][-1]), known)
     if kind == "too_short":
         return "must not be empty"
+    if kind == "too_long":
+        return f"must hold at most {detail['ctx']['max_length']} entries"
     if kind == "literal_error":
         return f"must be {detail['ctx']['expected']}"
     if kind == "value_error":

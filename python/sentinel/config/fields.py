@@ -26,6 +26,7 @@ __all__ = [
     "AccountId",
     "BaseUrl",
     "CaFile",
+    "CacheTag",
     "DirectoryPath",
     "ExternalId",
     "FilePath",
@@ -35,11 +36,13 @@ __all__ = [
     "KeyId",
     "ModelName",
     "ModelPattern",
+    "ModelPrefix",
     "OperatorKey",
     "PathTemplate",
     "Pepper",
     "QueryName",
     "QueryValue",
+    "ShareName",
     "UpstreamKey",
     "UpstreamName",
     "host_address",
@@ -211,6 +214,12 @@ def _model(text: str) -> str:
     return text
 
 
+def _prefix(text: str) -> str:
+    if text.startswith("ft:"):
+        raise ValueError('must be what follows "ft:", which is passed over in a model\'s name')
+    return _model(text)
+
+
 def _pattern(text: str) -> str:
     if fault := pattern_fault(text):
         raise ValueError(fault)
@@ -263,11 +272,14 @@ AccountId = Annotated[str, AfterValidator(_account_id)]
 ExternalId = Annotated[str, AfterValidator(_external_id)]
 ModelName = Annotated[str, AfterValidator(_model)]
 ModelPattern = Annotated[str, AfterValidator(_pattern)]
+ModelPrefix = Annotated[str, AfterValidator(_prefix)]
 FilePath = Annotated[str, AfterValidator(_path)]
 DirectoryPath = Annotated[str, AfterValidator(_path)]
 CaFile = Annotated[str, AfterValidator(_ca_file)]
 UpstreamName = Annotated[str, _matching(_NAME, _NAME_SENTENCE)]
 KeyId = Annotated[str, _matching(_NAME, _NAME_SENTENCE)]
+ShareName = Annotated[str, _matching(_NAME, _NAME_SENTENCE)]
+CacheTag = Annotated[str, _matching(_NAME, _NAME_SENTENCE)]
 KeyHash = Annotated[str, _matching(r"[0-9a-fA-F]{64}", _HASH_SENTENCE)]
 QueryName = Annotated[
     str, _matching(r"[A-Za-z0-9._~-]{1,64}", "must be 1 to 64 letters, digits or any of . _ ~ -")

@@ -1,8 +1,9 @@
 """The members of the configuration file, section by section, with defaults and ranges.
 
 Unknown members are faults. Members that the file format has but this version does not
-(`limits`, `cache`, `redis`) are refused unless they say what happens anyway, so nobody believes
-in a limit that is not kept. Rules about two members at once stand in rules.py.
+(`redis.url`, `semantic` of a route's cache) are refused, so nobody believes in what is not kept.
+Limits, resilience, caching and token rules have files of their own. Rules about two members at
+once stand in rules.py and in those files.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
+from sentinel.config.caching import RouteCacheSettings
 from sentinel.config.fields import (
     AccountId,
     BaseUrl,
@@ -33,54 +35,37 @@ from sentinel.config.fields import (
     UpstreamKey,
     UpstreamName,
 )
+from sentinel.config.limits import Network, RateLimits
 from sentinel.config.prices import Prices
+from sentinel.config.resilience import (
+    AdaptiveConcurrencySettings,
+    Breaker,
+    BreakerSettings,
+    CoolDownSettings,
+    RetrySettings,
+    TimeoutSettings,
+)
+from sentinel.config.section import NotYet, Section
 from sentinel.config.units import Number, Size, Span, Switch, Whole
 from sentinel.types import DEFAULT_ACCOUNT, Scope
 
 __all__ = [
     "AccountSettings",
     "AdminSettings",
-    "CacheSettings",
     "CredentialSettings",
     "KeySettings",
     "LimitSettings",
     "LogSettings",
     "RedisSettings",
     "RouteSettings",
-    "Section",
     "ServerSettings",
     "TargetSettings",
-    "TimeoutSettings",
     "UpstreamKind",
     "UpstreamSettings",
     "UsageSettings",
 ]
 
 UpstreamKind = Literal["openai", "azure", "anthropic", "python"]
-
-
-class Section(BaseModel):
-    """What every section has in common: nothing unknown, nothing changed, nothing echoed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _refuse(value: object) -> None:
-    if value is not None and value != {}:
-        raise ValueError("not supported yet: this version does not have it, leave it out")
-
-
-NotYet = Annotated[None, BeforeValidator(_refuse)]
-
-
-def _only_default(value: object) -> int:
-    if Size(1, 1 << 62).parse(value) != _CACHE_BYTES:
-        raise ValueError("not supported yet: this version has no cache, leave it out")
-    return _CACHE_BYTES
-
-
-_CACHE_BYTES = 256 << 20
-CacheBytes = Annotated[int, PlainValidator(_only_default, json_schema_input_type=int | str)]
 
 
 def _loops(value: object) -> int | Literal["auto"]:
@@ -113,6 +98,8 @@ class ServerSettings(Section):
     loops: Loops = "auto"
     data_dir: DirectoryPath = "./sentinel-data"
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    per_address: RateLimits = Field(default_factory=RateLimits)
+    trusted_proxies: tuple[Network, ...] = ()
     drain_delay: Annotated[timedelta, Span("0s", "1h")] = timedelta(0)
     drain_timeout: Annotated[timedelta, Span("0s", "1h")] = timedelta(seconds=30)
     insecure: Annotated[bool, Switch()] = False
@@ -127,24 +114,11 @@ class AdminSettings(Section):
     key: OperatorKey | None = None
 
 
-class TimeoutSettings(Section):
-    """Deadlines of one upstream call.
-
-    `connect` bounds getting a connection, `first_byte` the time from sending to the whole head of
-    the reply, `idle` each silence after it, `total` the whole call.
-    """
-
-    connect: Annotated[timedelta, Span("1ms", "5m")] = timedelta(seconds=2)
-    first_byte: Annotated[timedelta, Span("1ms", "1h")] = timedelta(seconds=60)
-    idle: Annotated[timedelta, Span("1ms", "1h")] = timedelta(seconds=30)
-    total: Annotated[timedelta, Span("1ms", "24h")] = timedelta(minutes=10)
-
-
 class CredentialSettings(Section):
     """One of an upstream's keys."""
 
     key: UpstreamKey
-    limits: NotYet = None
+    limits: RateLimits | None = None
 
 
 class UpstreamSettings(Section):
@@ -157,27 +131,35 @@ class UpstreamSettings(Section):
     path_template: PathTemplate | None = None
     query: dict[QueryName, QueryValue] = Field(default_factory=dict)
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    breaker: Breaker = Field(default_factory=BreakerSettings)
+    retry: RetrySettings = Field(default_factory=RetrySettings)
+    cool_down: CoolDownSettings = Field(default_factory=CoolDownSettings)
+    adaptive_concurrency: AdaptiveConcurrencySettings | None = None
     ca_file: CaFile | None = None
     allow_private: Annotated[bool, Switch()] | None = None
     max_connections: Annotated[int, Whole(1, 65535)] = 1024
 
 
 class TargetSettings(Section):
-    """An upstream and the model asked of it; no model means the one the client named."""
+    """An upstream and the model asked of it; no model means the one the client named.
+
+    Targets of one `tier` share the traffic by weight; the next tier serves when all of it cannot.
+    """
 
     upstream: UpstreamName
     model: ModelName | None = None
     weight: Annotated[int, Whole(1, 1_000_000)] = 1
+    tier: Annotated[int, Whole(0, 8)] = 0
 
 
 class RouteSettings(Section):
     """A public model name, or a pattern with one '*', and the targets that serve it."""
 
-    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1)]
+    targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1, max_length=64)]
     aliases: tuple[ModelPattern, ...] = ()
     default_output_tokens: Annotated[int, Whole(1, 10_000_000)] = 1024
-    cache: NotYet = None
-    limits: NotYet = None
+    cache: RouteCacheSettings | None = None
+    limits: RateLimits | None = None
 
 
 class AccountSettings(Section):
@@ -185,7 +167,7 @@ class AccountSettings(Section):
 
     parent: AccountId | None = None
     external_id: ExternalId | None = None
-    limits: NotYet = None
+    limits: RateLimits | None = None
 
 
 class KeySettings(Section):
@@ -197,12 +179,7 @@ class KeySettings(Section):
     key: OperatorKey | None = None
     scopes: tuple[Scope, ...] = ()
     models: tuple[ModelPattern, ...] = ()
-
-
-class CacheSettings(Section):
-    """The answer cache's seat; this version has none."""
-
-    max_bytes: CacheBytes = _CACHE_BYTES
+    limits: RateLimits | None = None
 
 
 class RedisSettings(Section):

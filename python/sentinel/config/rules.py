@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from sentinel.config.faults import Found, Location
 from sentinel.config.fields import is_loopback, is_private
+from sentinel.config.limits import broken_limits
+from sentinel.config.plain import Plain, items_of, map_of, text_of
+from sentinel.config.resilience import broken_resilience
+from sentinel.config.tokens import broken_tokens
 from sentinel.config.units import Whole
 from sentinel.types import DEFAULT_ACCOUNT, account_parent
 
 __all__ = ["broken_rules", "upstream_host"]
-
-Plain = Mapping[str, object]
 
 
 def broken_rules(document: Plain) -> Iterator[Found]:
@@ -36,6 +36,9 @@ def broken_rules(document: Plain) -> Iterator[Found]:
         _key_ids,
         _key_forms,
         _key_values,
+        broken_limits,
+        broken_resilience,
+        broken_tokens,
     )
     for rule in rules:
         yield from rule(document)
@@ -49,20 +52,6 @@ def upstream_host(base_url: object) -> str | None:
         return None
 
 
-def _map(value: object) -> Plain:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return value if isinstance(value, str) else None
-
-
 def _something_to_serve(document: Plain) -> Iterator[Found]:
     for section in ("upstreams", "routes"):
         if document.get(section, {}) == {}:
@@ -70,8 +59,8 @@ def _something_to_serve(document: Plain) -> Iterator[Found]:
 
 
 def _listeners(document: Plain) -> Iterator[Found]:
-    server, admin = _map(document.get("server")), _map(document.get("admin"))
-    host = _text(server.get("host", "127.0.0.1"))
+    server, admin = map_of(document.get("server")), map_of(document.get("admin"))
+    host = text_of(server.get("host", "127.0.0.1"))
     if server.get("insecure") in (True, "true") and host is not None and not is_loopback(host):
         message = "without keys the gateway may only listen on this machine: host 127.0.0.1"
         yield Found(("server", "insecure"), message)
@@ -93,7 +82,7 @@ _ADDRESSED = ("base_url", "credentials", "auth_header", "path_template", "query"
 
 
 def _upstreams(document: Plain) -> Iterator[Found]:
-    for name, entry in _map(document.get("upstreams")).items():
+    for name, entry in map_of(document.get("upstreams")).items():
         if not isinstance(entry, Mapping):
             continue
         where: Location = ("upstreams", name)
@@ -115,25 +104,25 @@ def _address(entry: Plain, where: Location) -> Iterator[Found]:
         message = "base_url names a private address, which this forbids"
         yield Found((*where, "allow_private"), message)
     azure = entry.get("kind") == "azure" and entry.get("path_template") is None
-    if azure and "api-version" not in _map(entry.get("query")):
+    if azure and "api-version" not in map_of(entry.get("query")):
         yield Found((*where, "query", "api-version"), "is required for kind azure")
 
 
 def _targets(document: Plain) -> Iterator[Found]:
-    upstreams = _map(document.get("upstreams"))
-    for name, route in _map(document.get("routes")).items():
-        for index, target in enumerate(_items(_map(route).get("targets"))):
-            upstream = _text(_map(target).get("upstream"))
+    upstreams = map_of(document.get("upstreams"))
+    for name, route in map_of(document.get("routes")).items():
+        for index, target in enumerate(items_of(map_of(route).get("targets"))):
+            upstream = text_of(map_of(target).get("upstream"))
             if upstream is not None and upstream not in upstreams:
                 where = ("routes", name, "targets", index, "upstream")
                 yield Found(where, f'no upstream named "{upstream}"')
 
 
 def _route_names(document: Plain) -> Iterator[Found]:
-    routes = _map(document.get("routes"))
+    routes = map_of(document.get("routes"))
     taken: dict[str, str] = {name: name for name in routes}
     for name, route in routes.items():
-        for index, alias in enumerate(_items(_map(route).get("aliases"))):
+        for index, alias in enumerate(items_of(map_of(route).get("aliases"))):
             if not isinstance(alias, str):
                 continue
             if alias in taken:
@@ -143,17 +132,17 @@ def _route_names(document: Plain) -> Iterator[Found]:
 
 
 def _accounts(document: Plain) -> Iterator[Found]:
-    accounts = _map(document.get("accounts"))
+    accounts = map_of(document.get("accounts"))
     external: dict[str, str] = {}
     for name, entry in accounts.items():
         above = account_parent(name)
-        told = _text(_map(entry).get("parent"))
+        told = text_of(map_of(entry).get("parent"))
         if above is not None and above not in accounts and above != DEFAULT_ACCOUNT:
             yield Found(("accounts", name), f'no account named "{above}" to stand under')
         if told is not None and told != above:
             what = f'"{above}"' if above else "none: an id without '/' stands at the top"
             yield Found(("accounts", name, "parent"), f"the id says the parent is {what}")
-        outside = _text(_map(entry).get("external_id")) or name
+        outside = text_of(map_of(entry).get("external_id")) or name
         if outside in external:
             message = f'is the external id of "{external[outside]}" already'
             yield Found(("accounts", name, "external_id"), message)
@@ -161,13 +150,13 @@ def _accounts(document: Plain) -> Iterator[Found]:
 
 
 def _keys(document: Plain) -> list[Plain]:
-    return [_map(entry) for entry in _items(document.get("keys"))]
+    return [map_of(entry) for entry in items_of(document.get("keys"))]
 
 
 def _key_accounts(document: Plain) -> Iterator[Found]:
-    accounts = {DEFAULT_ACCOUNT, *_map(document.get("accounts"))}
+    accounts = {DEFAULT_ACCOUNT, *map_of(document.get("accounts"))}
     for index, entry in enumerate(_keys(document)):
-        account = _text(entry.get("account"))
+        account = text_of(entry.get("account"))
         if account is not None and account not in accounts:
             yield Found(("keys", index, "account"), f'no account named "{account}"')
 
@@ -175,7 +164,7 @@ def _key_accounts(document: Plain) -> Iterator[Found]:
 def _key_ids(document: Plain) -> Iterator[Found]:
     seen: set[str] = set()
     for index, entry in enumerate(_keys(document)):
-        name = _text(entry.get("id"))
+        name = text_of(entry.get("id"))
         if name is None:
             continue
         if name in seen:
@@ -197,9 +186,9 @@ def _key_values(document: Plain) -> Iterator[Found]:
         (("keys", index, member), value.lower() if member == "hash" else value)
         for index, entry in enumerate(_keys(document))
         for member in ("hash", "key")
-        if (value := _text(entry.get(member))) is not None
+        if (value := text_of(entry.get(member))) is not None
     ]
-    admin = _text(_map(document.get("admin")).get("key"))
+    admin = text_of(map_of(document.get("admin")).get("key"))
     if admin is not None:
         places.append((("admin", "key"), admin))
     for (_, first), (where, second) in combinations(places, 2):

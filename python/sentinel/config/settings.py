@@ -14,23 +14,25 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
+from sentinel.config.caching import CacheSettings
 from sentinel.config.faults import Found, Location, from_validation, to_faults
 from sentinel.config.fields import AccountId, ModelPattern, UpstreamName
 from sentinel.config.layers import apply_environment, apply_overrides
+from sentinel.config.limits import rules_of
 from sentinel.config.models import (
     AccountSettings,
     AdminSettings,
-    CacheSettings,
     KeySettings,
     LogSettings,
     RedisSettings,
     RouteSettings,
-    Section,
     ServerSettings,
     UpstreamSettings,
     UsageSettings,
 )
 from sentinel.config.rules import broken_rules
+from sentinel.config.section import Section
+from sentinel.config.tokens import TokenSettings
 from sentinel.config.units import Whole
 from sentinel.errors import ConfigError
 from sentinel.types import ConfiguredKey
@@ -49,6 +51,7 @@ class Settings(Section):
     accounts: dict[AccountId, AccountSettings] = Field(default_factory=dict)
     keys: tuple[KeySettings, ...] = ()
     cache: CacheSettings = Field(default_factory=CacheSettings)
+    tokens: TokenSettings = Field(default_factory=TokenSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -146,6 +149,7 @@ class Settings(Section):
                 models=key.models,
                 digest=key.hash.lower() if key.hash else None,
                 secret=key.key.get_secret_value() if key.key else None,
+                rules=rules_of(key.limits),
             )
             for key in self.keys
         )

@@ -13,6 +13,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
@@ -20,7 +21,17 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Number", "Size", "Span", "Switch", "Whole", "format_duration", "microseconds"]
+__all__ = [
+    "Money",
+    "Number",
+    "Size",
+    "Span",
+    "Switch",
+    "Unit",
+    "Whole",
+    "format_duration",
+    "microseconds",
+]
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
@@ -78,7 +89,7 @@ def _quantity(value: object, units: dict[str, int], hint: str) -> int:
     return round(Fraction(match[1]) * units[match[2]])
 
 
-class _Unit:
+class Unit:
     """What the annotations share: pydantic asks for `parse`, `show` and a JSON schema."""
 
     def parse(self, value: object) -> Any:
@@ -103,7 +114,7 @@ class _Unit:
 
 
 @dataclass(frozen=True)
-class Whole(_Unit):
+class Whole(Unit):
     """A whole number from `low` to `high`."""
 
     low: int
@@ -123,7 +134,7 @@ class Whole(_Unit):
 
 
 @dataclass(frozen=True)
-class Number(_Unit):
+class Number(Unit):
     """A number from `low` to `high`, fractions included."""
 
     low: float
@@ -143,7 +154,33 @@ class Number(_Unit):
 
 
 @dataclass(frozen=True)
-class Size(_Unit):
+class Money(Unit):
+    """An amount of USD, from one micro-USD to `high_micro_usd`, exact to six decimals."""
+
+    high_micro_usd: int
+
+    def parse(self, value: object) -> Decimal:
+        if isinstance(value, str) and _DECIMAL.fullmatch(value):
+            value = Decimal(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise ValueError("must be an amount of USD")
+        high = Decimal(self.high_micro_usd).scaleb(-6)
+        if not 0 < value <= high:
+            raise ValueError(f"must be above 0 and at most {high:f} USD")
+        amount = Decimal(str(value))
+        if amount != round(amount, 6):
+            raise ValueError("must be an amount of USD with at most six decimals")
+        return amount
+
+    def show(self, value: Decimal) -> float:
+        return float(value)
+
+    def json_schema(self) -> JsonSchemaValue:
+        return {"type": "number", "exclusiveMinimum": 0, "maximum": self.high_micro_usd / 1e6}
+
+
+@dataclass(frozen=True)
+class Size(Unit):
     """A number of bytes from `low` to `high`."""
 
     low: int
@@ -161,7 +198,7 @@ class Size(_Unit):
 
 
 @dataclass(frozen=True)
-class Span(_Unit):
+class Span(Unit):
     """A duration from `low` to `high`, both written as the file writes them."""
 
     low: str
@@ -186,7 +223,7 @@ class Span(_Unit):
 
 
 @dataclass(frozen=True)
-class Switch(_Unit):
+class Switch(Unit):
     """true or false; the same as text, for environment variables."""
 
     def parse(self, value: object) -> bool:

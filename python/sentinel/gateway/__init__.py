@@ -5,6 +5,16 @@ from __future__ import annotations
 from sentinel._core import Endpoint, ErrorCode
 from sentinel.gateway.bridge import Answer, AsyncBridge, Event
 from sentinel.gateway.gateway import Gateway
+from sentinel.gateway.head import ReplyHeaders
 from sentinel.gateway.keys import Keys
 
-__all__ = ["Answer", "AsyncBridge", "Endpoint", "ErrorCode", "Event", "Gateway", "Keys"]
+__all__ = [
+    "Answer",
+    "AsyncBridge",
+    "Endpoint",
+    "ErrorCode",
+    "Event",
+    "Gateway",
+    "Keys",
+    "ReplyHeaders",
+]

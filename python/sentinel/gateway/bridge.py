@@ -18,8 +18,8 @@ from sentinel.providers import Provider
 
 __all__ = ["Answer", "AsyncBridge", "Event"]
 
-# (id, status or 0, headers or None, body, more)
-Event = tuple[int, int, list[tuple[bytes, bytes]] | None, bytes, bool]
+# (id, status or 0, header fields or None: see ReplyHeaders, body, more)
+Event = tuple[int, int, bytes | None, bytes, bool]
 
 Receive = Callable[[], Awaitable[object]]
 

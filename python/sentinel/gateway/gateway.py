@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+from importlib.resources import files
 from typing import TYPE_CHECKING, Self
 
 from sentinel import _core
@@ -89,6 +90,7 @@ class Gateway:
                 pepper=pepper,
                 data_dir=str(settings.data_dir),
                 usage_database=str(settings.usage_database),
+                vocabulary_directory=str(files("sentinel.tokens") / "data"),
                 loops=1 if settings.server.loops == "auto" else settings.server.loops,
                 seed=secrets.randbits(63),
                 log_level=settings.log.level,

@@ -6,14 +6,36 @@ A change is in force in the engine before the call returns. Revoking a key ends 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 from sentinel import _core
 from sentinel.accounts import AccountRecord, KeyRecord, KeyStore
 from sentinel.types import ConfiguredKey
 
 __all__ = ["Keys"]
+
+
+class _InForce:
+    """The keys that the engine was last given; read only if somebody here asks for one."""
+
+    def __init__(self, document: str) -> None:
+        self._document = document
+
+    @cached_property
+    def by_digest(self) -> dict[str, ConfiguredKey]:
+        return {
+            entry["digest"]: ConfiguredKey(
+                id=entry["id"],
+                account=entry["accounts"][-1],
+                scopes=tuple(entry["scopes"]),
+                models=tuple(entry["models"]),
+                digest=entry["digest"],
+            )
+            for entry in json.loads(self._document)
+        }
 
 
 class Keys:
@@ -26,11 +48,18 @@ class Keys:
         self._engine = engine
         self._configured = tuple(configured)
         self._turn = threading.Lock()
+        self._in_force = _InForce("[]")
 
     def reload(self) -> None:
         """Give the engine exactly the keys that are in force now."""
         with self._turn:  # what was read first must not be put last: it would revive a revoked key
-            self._engine.replace_keys(self._store.engine_keys(self._configured))
+            document = self._store.engine_keys(self._configured)
+            self._engine.replace_keys(document)
+            self._in_force = _InForce(document)
+
+    def find(self, credential: str) -> ConfiguredKey | None:
+        """The key in force that this credential is, issued or configured, or None."""
+        return self._in_force.by_digest.get(self._store.digest(credential))
 
     async def create(
         self, account: str, name: str, scopes: Sequence[str], models: Sequence[str]

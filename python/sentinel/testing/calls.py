@@ -61,6 +61,7 @@ class Record:
         self._lock = threading.Lock()
         self.connections = 0
         self.in_flight = 0
+        self.held = 0
         self._zero()
 
     def _zero(self) -> None:
@@ -113,6 +114,11 @@ class Record:
         self.in_flight -= 1
         self.completed += not aborted
         self.aborted += aborted
+        self.changed()
+
+    def hold(self, calls: int) -> None:
+        """So many calls more, or less, wait for the test."""
+        self.held += calls
         self.changed()
 
     def opened(self) -> int:

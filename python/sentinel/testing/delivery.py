@@ -46,6 +46,9 @@ class Peer(Protocol):
     async def drain(self) -> None:
         """Wait until the client has read enough."""
 
+    async def released(self) -> None:
+        """Wait until the test lets held replies go on."""
+
 
 class Delivery:
     """One reply on its way; `run` returns whether the connection may be used again."""
@@ -67,6 +70,8 @@ class Delivery:
         await _sleep_ms(behaviour.head_ms)
         if self._reply.pieces is None:
             await _sleep_ms(behaviour.ttft_ms)
+            if behaviour.hold >= 0:
+                await self._peer.released()
         await self._halt("before_head")
         if self._reply.pieces is None or self._fault in _LENGTH_FAULTS:
             await self._send_whole()
@@ -189,8 +194,15 @@ class Delivery:
         await _sleep_ms(self._behaviour.ttft_ms)
         pace = _Pace(self._behaviour.gap_ms)
         batch, held, sent = bytearray(), 0, 0
+        hold = self._behaviour.hold
         strikes = self._behaviour.phase in {"mid_body", "mid_event", "between_events"}
         for piece in pieces:
+            if sent == hold and piece.kind is not Kind.FRAME:
+                hold = -1
+                self._on_chunks(held)
+                await self._flush(bytes(batch))
+                batch, held = bytearray(), 0
+                await self._peer.released()
             if strikes and sent >= self._reply.strike_at:
                 self._on_chunks(held)
                 await self._strike(bytes(batch), piece)

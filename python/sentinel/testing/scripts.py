@@ -145,6 +145,9 @@ class Behaviour:
     """Wait between content chunks, kept on a schedule so that it does not drift."""
     trickle_ms: float = 1
     """Wait between single bytes in the trickle faults."""
+    hold: int = -1
+    """Wait for `ScriptedUpstream.release` when so many content chunks of a stream are sent; a plain
+    reply waits before its head, whatever the number. -1 does not wait."""
 
     text: str = ""
     """The answer, word for word; without it the answer repeats the prompt."""
@@ -158,6 +161,8 @@ class Behaviour:
     """Answer with a refusal."""
     finish: str = ""
     """Finish reason instead of the natural one."""
+    novelty: bool = False
+    """Messages and deltas of chats carry a member that no reader knows yet."""
 
     usage: bool = True
     """False leaves usage out, streamed or not."""

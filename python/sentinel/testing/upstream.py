@@ -61,6 +61,7 @@ class ScriptedUpstream:
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate = asyncio.Event()
         self.record = Record(max_calls)
 
     # -- life -----------------------------------------------------------------------------------
@@ -169,6 +170,11 @@ class ScriptedUpstream:
         return self.record.aborted
 
     @property
+    def held(self) -> int:
+        """Calls that wait for `release` now."""
+        return self.record.held
+
+    @property
     def connections(self) -> int:
         """Connections open now."""
         return self.record.connections
@@ -183,6 +189,10 @@ class ScriptedUpstream:
             Behaviour.parse(behaviour) if isinstance(behaviour, str) else behaviour
             for behaviour in behaviours
         )
+
+    def release(self) -> None:
+        """Let every reply go on that is held now, by `hold=` in their scripts."""
+        self._call_in_loop(self._open_gate)
 
     def reset(self) -> None:
         """Forget calls, counters and queued scripts; open connections stay open."""
@@ -218,6 +228,19 @@ class ScriptedUpstream:
         if self._scripts:
             return self._scripts.popleft()
         return find_directive(request.body) or self._default
+
+    async def released(self) -> None:
+        """Wait for the next `release`."""
+        gate = self._gate
+        self.record.hold(1)
+        try:
+            await gate.wait()
+        finally:
+            self.record.hold(-1)
+
+    def _open_gate(self) -> None:
+        gate, self._gate = self._gate, asyncio.Event()
+        gate.set()
 
     def control(self, request: Request) -> Reply | None:
         """The two routes that are about this server; they are not recorded as calls."""
@@ -302,6 +325,9 @@ class _Connection(asyncio.Protocol):
             0
         )  # a reply without end must not keep the loop from seeing its client go
         await self._writable.wait()
+
+    async def released(self) -> None:
+        await self._upstream.released()
 
     # -- serving --------------------------------------------------------------------------------
 

@@ -19,17 +19,6 @@
 
 namespace sentinel::engine {
 
-// The condition depends on another thread's doing: it is asked again every millisecond.
-template <class Condition>
-bool eventually(Condition condition) {
-  const auto give_up = std::chrono::steady_clock::now() + net::kTestPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > give_up) return false;
-    ::poll(nullptr, 0, 1);
-  }
-  return true;
-}
-
 struct Heard {
   int status = 0;
   HeaderList headers;
@@ -50,6 +39,7 @@ class Doors : public ::testing::Test {
     given.snapshot = text.str();
     given.pepper = kPepper;
     given.data_dir = directory.path();
+    given.vocabulary_directory = vocabulary_directory();
     given.log_descriptor = log;
     given.manual_clock = clock;
     return given;
@@ -72,7 +62,7 @@ class Doors : public ::testing::Test {
 
   Bridge::Submitted ask(const std::string& body, std::string_view key = kCredential) {
     const std::vector<HeaderView> headers{{"x-api-key", key}};
-    return bridge->submit({Endpoint::chat, "/v1/chat/completions", "", headers}, padded(body));
+    return bridge->submit({Endpoint::chat, "/v1/chat/completions", "", headers, ""}, padded(body));
   }
   std::uint64_t submit(const std::string& body) {
     auto submitted = ask(body);

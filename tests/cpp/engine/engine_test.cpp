@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "engine/door_support.hpp"
 
@@ -150,6 +152,107 @@ TEST_F(Engines, TheInFlightGaugeCountsWhatRuns) {
   open(leading_to(server.port()));
   running_stream();
   EXPECT_NE(engine->metrics().find("\nsentinel_in_flight 1"), std::string::npos) << engine->metrics();
+}
+
+class Restarts : public Doors {
+ protected:
+  SnapshotText text(std::uint16_t port) {
+    SnapshotText given;
+    given.upstreams =
+        "[" +
+        SnapshotText::upstream(
+            "up", "openai", "http://127.0.0.1:" + std::to_string(port),
+            R"(,"breaker":{"enabled":true,"window_calls":2,"minimum_calls":2,"open_wait_us":5000000,"jitter_percent":0})") +
+        "]";
+    given.more = R"(,"accounts":[{"id":"acme","rules":{"rates":["3/min"]}}])";
+    return given;
+  }
+  void restart(const SnapshotText& given) {
+    bridge->close();
+    bridge.reset();
+    engine.reset();
+    heard.clear();
+    open(given);
+  }
+  int answered() {
+    auto submitted = ask(kPlainRequest);
+    bridge->flush();
+    if (auto* event = std::get_if<BridgeEvent>(&submitted)) return event->status;
+    const std::uint64_t id = std::get<std::uint64_t>(submitted);
+    EXPECT_TRUE(listen_to_end_of(id));
+    return heard[id].status;
+  }
+};
+
+TEST_F(Restarts, B25LimitsSurviveARestart) {
+  ScriptedUpstream upstream({plain_reply(200, kAnswer)});
+  open(text(upstream.port()));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(answered(), 200);
+  restart(text(upstream.port()));
+  EXPECT_EQ(answered(), 200);
+  EXPECT_EQ(answered(), 429);
+  clock->advance(seconds{20});
+  EXPECT_EQ(answered(), 200) << "a third of a minute gives one back";
+}
+
+TEST_F(Restarts, B25BreakersSurviveARestart) {
+  ScriptedUpstream upstream({plain_reply(500, "{}"), plain_reply(500, "{}"), plain_reply(200, kAnswer)});
+  open(text(upstream.port()));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(answered(), 500);
+  restart(text(upstream.port()));
+  EXPECT_EQ(answered(), 503);
+  EXPECT_EQ(upstream.count(), 2);
+  EXPECT_NE(engine->metrics().find("sentinel_breaker_state{target=\"up/*\"} 2"), std::string::npos);
+  clock->advance(seconds{5});
+  EXPECT_EQ(answered(), 200);
+}
+
+TEST_F(Restarts, TheStateIsWrittenEverySecondSoThatAKillLosesLittle) {
+  ScriptedUpstream upstream({plain_reply(200, kAnswer)});
+  open(text(upstream.port()));
+  EXPECT_EQ(answered(), 200);
+  const auto kept = [this] { return StateFile(directory.path() + "/state").load(); };
+  const std::string before = (*kept())->limits;
+  pass(seconds{1});
+  EXPECT_TRUE(eventually([&] { return kept() && (*kept())->limits != before; })) << "without a close";
+}
+
+TEST_F(Restarts, ADamagedStateIsNoReasonNotToStart) {
+  ScriptedUpstream upstream({plain_reply(200, kAnswer)});
+  open(text(upstream.port()));
+  engine->close();
+  std::filesystem::resize_file(directory.path() + "/state", 10);
+  restart(text(upstream.port()));
+  EXPECT_EQ(answered(), 200);
+}
+
+TEST_F(Restarts, AReloadKeepsLimitsAndBreakers) {
+  ScriptedUpstream upstream({plain_reply(500, "{}")});
+  open(text(upstream.port()));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(answered(), 500);
+  ASSERT_TRUE(engine->configure(text(upstream.port()).str()));
+  EXPECT_EQ(answered(), 503) << "the breaker is open still";
+  EXPECT_EQ(upstream.count(), 2);
+}
+
+TEST_F(Restarts, OneQuestionMeetsItselfWhicheverLoopTakesIt) {
+  Signal go;
+  ScriptedUpstream upstream([&go](Peer& peer, int) {
+    go.wait();
+    return peer.send(plain_reply(200, kAnswer));
+  });
+  EngineOptions given = options(keeping(leading_to(upstream.port()), R"({"ttl_us":0})"));
+  given.loops = 4;
+  open(std::move(given));
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(submit(kPlainRequest));
+  ASSERT_TRUE(upstream.wait_for(1));
+  go.set();
+  for (const auto id : ids) {
+    ASSERT_TRUE(listen_to_end_of(id));
+    EXPECT_EQ(heard[id].text, kAnswer);
+  }
+  EXPECT_EQ(upstream.count(), 1);
 }
 
 class Drains : public Engines {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/support.hpp"
+#include "sentinel/engine/upstream_request.hpp"
 
 namespace sentinel::engine {
 namespace {
@@ -34,8 +35,17 @@ struct Request {
 class Pipelines : public ::testing::Test {
  protected:
   std::unique_ptr<Exchange> decide(const Request& request = {}) {
-    const RequestHead head{request.endpoint, request.path, request.query, request.headers};
+    const RequestHead head{request.endpoint, request.path, request.query, request.headers, ""};
     return service.pipeline.decide(service.lane, head, padded(request.body), now);
+  }
+
+  // Decided, admitted and aimed at its target.
+  std::unique_ptr<Exchange> ready(const Request& request = {}) {
+    auto exchange = decide(request);
+    EXPECT_FALSE(exchange->reply) << exchange->reply->body;
+    const Status made = make_ready(service, *exchange, now);
+    EXPECT_TRUE(made) << made.error().message;
+    return exchange;
   }
 
   std::string refusal(const Request& request) {
@@ -54,9 +64,7 @@ class Pipelines : public ::testing::Test {
     Request request;
     request.endpoint = endpoint;
     request.headers.insert(request.headers.end(), more.begin(), more.end());
-    auto exchange = decide(request);
-    EXPECT_FALSE(exchange->reply) << exchange->reply->body;
-    return exchange->upstream_head;
+    return ready(request)->upstream_head;
   }
 
   Service service;
@@ -70,12 +78,11 @@ TEST_F(Pipelines, AGoodRequestIsReadyToBeSentAndForwardedByteForByte) {
       "1.50e+01 }\r\n";
   Request request;
   request.body = body;
-  const auto exchange = decide(request);
-  ASSERT_FALSE(exchange->reply);
-  EXPECT_EQ(exchange->upstream_body, body);
+  const auto exchange = ready(request);
+  EXPECT_EQ(body_to_send(*exchange), body);
   EXPECT_EQ(exchange->route->name, "gpt");
   EXPECT_EQ(exchange->upstream_model, "gpt");
-  EXPECT_FALSE(exchange->usage_added);
+  EXPECT_FALSE(exchange->withholds_usage);
   EXPECT_EQ(exchange->principal->key_id, "ci");
   EXPECT_EQ(service.pipeline.in_flight(), 1);
 }
@@ -83,16 +90,18 @@ TEST_F(Pipelines, AGoodRequestIsReadyToBeSentAndForwardedByteForByte) {
 TEST_F(Pipelines, UsageIsAskedForInAStreamUnlessTheClientDid) {
   Request request;
   request.body = kStream;
-  EXPECT_TRUE(decide(request)->usage_added);
+  const auto silent = ready(request);
+  EXPECT_TRUE(silent->withholds_usage);
+  EXPECT_NE(body_to_send(*silent).find(R"("stream_options":{"include_usage":true})"), std::string::npos);
   request.body = R"({"model":"gpt","stream":true,"stream_options":{"include_usage":true},"messages":[1]})";
-  const auto asked = decide(request);
-  EXPECT_FALSE(asked->usage_added);
-  EXPECT_EQ(asked->upstream_body, request.body);
+  const auto asked = ready(request);
+  EXPECT_FALSE(asked->withholds_usage);
+  EXPECT_EQ(body_to_send(*asked), request.body);
   request.endpoint = Endpoint::responses;
   request.body = R"({"model":"gpt","stream":true,"input":"x"})";
-  const auto responses = decide(request);
-  EXPECT_FALSE(responses->usage_added) << "that protocol tells it anyway";
-  EXPECT_EQ(responses->upstream_body, request.body);
+  const auto responses = ready(request);
+  EXPECT_FALSE(responses->withholds_usage) << "that protocol tells it anyway";
+  EXPECT_EQ(body_to_send(*responses), request.body);
 }
 
 // Every request carries all the faults from its own on: the first one in the pipeline's order is told.
@@ -305,14 +314,14 @@ TEST_F(Pipelines, AzureHasItsTemplateItsQueryAndItsKeyHeader) {
       "]";
   text.routes = R"([{"name":"gpt","targets":[{"upstream":"az","model":"my deployment/1","weight":1}]}])";
   service.configure(text);
-  const auto exchange = decide();
+  const auto exchange = ready();
   EXPECT_TRUE(exchange->upstream_head.starts_with(
       "POST /openai/deployments/my%20deployment%2F1/chat/completions?api-version=v HTTP/1.1\r\n"
       "Host: me.openai.azure.com\r\n"))
       << exchange->upstream_head;
   EXPECT_NE(exchange->upstream_head.find("\r\napi-key: sk-upstream-credential-0123456789\r\n"),
             std::string::npos);
-  EXPECT_EQ(Json(exchange->upstream_body).text("/model"), "my deployment/1");
+  EXPECT_EQ(Json(body_to_send(*exchange)).text("/model"), "my deployment/1");
 }
 
 TEST_F(Pipelines, BearerIsWrittenForAuthorizationOnly) {
@@ -323,7 +332,7 @@ TEST_F(Pipelines, BearerIsWrittenForAuthorizationOnly) {
     SnapshotText text;
     text.upstreams = "[" + SnapshotText::upstream("up", "openai", "http://a", {}, header) + "]";
     service.configure(text);
-    EXPECT_NE(decide()->upstream_head.find("\r\n" + line), std::string::npos) << header;
+    EXPECT_NE(ready()->upstream_head.find("\r\n" + line), std::string::npos) << header;
   }
 }
 
@@ -333,7 +342,7 @@ TEST_F(Pipelines, TargetsAreChosenByTheirWeights) {
       R"([{"name":"gpt","targets":[{"upstream":"up","model":"a","weight":3},{"upstream":"up","model":"b","weight":1}]}])";
   service.configure(text);
   int of_a = 0;
-  for (int i = 0; i < 4000; ++i) of_a += decide()->upstream_model == "a" ? 1 : 0;
+  for (int i = 0; i < 4000; ++i) of_a += ready()->upstream_model == "a" ? 1 : 0;
   EXPECT_GT(of_a, 2850);
   EXPECT_LT(of_a, 3150);
 }
@@ -408,7 +417,7 @@ class Finishing : public Pipelines {
 };
 
 TEST_F(Finishing, TheRecordHoldsWhatHappened) {
-  auto exchange = decide();
+  auto exchange = ready();
   const std::string trace_id = exchange->trace.trace_id;
   exchange->status = 200;
   exchange->usage =
@@ -441,7 +450,7 @@ TEST_F(Finishing, TheRecordHoldsWhatHappened) {
 }
 
 TEST_F(Finishing, WithoutUsageABillableExchangeIsEstimated) {
-  auto exchange = decide();
+  auto exchange = ready();
   exchange->billable = true;
   exchange->relayed_deltas = 7;
   const auto record = finish(*exchange);
@@ -452,14 +461,14 @@ TEST_F(Finishing, WithoutUsageABillableExchangeIsEstimated) {
 }
 
 TEST_F(Finishing, APlainAnswerWithoutUsageIsEstimatedByItsBytes) {
-  auto exchange = decide();
+  auto exchange = ready();
   exchange->billable = true;
   exchange->relayed_bytes = 9;
   EXPECT_EQ(finish(*exchange).completion_tokens, 3);
 }
 
 TEST_F(Finishing, WhatCouldNotHaveReachedTheUpstreamCostsNothing) {
-  auto exchange = decide();
+  auto exchange = ready();
   exchange->outcome = journal::Outcome::upstream_error;
   const auto record = finish(*exchange);
   EXPECT_EQ(record.prompt_tokens, 0);
@@ -483,7 +492,7 @@ TEST_F(Finishing, ARefusalOfAKnownKeyIsRecordedAndOneOfAStrangerIsNot) {
 
 TEST_F(Finishing, ADoorsOwnRefusalIsBookedLikeAnyOther) {
   const std::vector<HeaderView> headers{{"x-api-key", kCredential}};
-  const RequestHead head{Endpoint::messages, "/v1/messages", "", headers};
+  const RequestHead head{Endpoint::messages, "/v1/messages", "", headers, ""};
   auto exchange =
       service.pipeline.refuse(service.lane, head, Error(ErrorCode::body_too_large, "too large"), now);
   ASSERT_TRUE(exchange->reply);
@@ -494,7 +503,7 @@ TEST_F(Finishing, ADoorsOwnRefusalIsBookedLikeAnyOther) {
 }
 
 TEST_F(Finishing, AStrangersDoorRefusalTellsOfTheKeyFirst) {
-  const RequestHead head{Endpoint::chat, "/v1/chat/completions", "", {}};
+  const RequestHead head{Endpoint::chat, "/v1/chat/completions", "", {}, ""};
   auto exchange =
       service.pipeline.refuse(service.lane, head, Error(ErrorCode::body_too_large, "too large"), now);
   EXPECT_EQ(Json(exchange->reply->body).text("/error/code"), "invalid_api_key");
@@ -502,7 +511,7 @@ TEST_F(Finishing, AStrangersDoorRefusalTellsOfTheKeyFirst) {
 }
 
 TEST_F(Finishing, MetricsCountTheExchangeOnceWithItsRouteNotTheClientsWords) {
-  auto exchange = decide();
+  auto exchange = ready();
   exchange->status = 200;
   exchange->sent_at = now;
   exchange->usage = stream::Usage{.prompt = 10, .completion = 5};
@@ -539,7 +548,7 @@ TEST_F(Pipelines, InFlightComesBackToZeroOverEveryWay) {
     if (random.below(3) == 0) request.body = "{";
     if (random.below(5) == 0) request.headers.clear();
     running.push_back(decide(request));
-    const RequestHead head{Endpoint::chat, "/", "", {}};
+    const RequestHead head{Endpoint::chat, "/", "", {}, ""};
     if (random.below(4) == 0) {
       running.push_back(
           service.pipeline.refuse(service.lane, head, Error(ErrorCode::request_timeout, ""), now));

@@ -8,6 +8,7 @@
 
 #include "engine/support.hpp"
 #include "sentinel/base/random.hpp"
+#include "sentinel/cache/storable.hpp"
 
 namespace sentinel::engine {
 namespace {
@@ -44,7 +45,8 @@ const std::string kCompletions =
     "\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
 
 struct Outcome {
-  std::string passed;
+  std::string given;   // all bytes
+  std::string passed;  // what a client sees who did or did not ask for usage
   std::string held;
   bool fed = true;
   bool ended_well = false;
@@ -55,21 +57,22 @@ class Relay : public ::testing::Test {
  protected:
   // Feeds the pieces that `cuts` make of the text, then the upstream's end.
   Outcome relay(const std::string& text, const std::vector<std::size_t>& cuts,
-                Endpoint endpoint = Endpoint::chat, bool usage_added = false) {
+                Endpoint endpoint = Endpoint::chat, bool withholds_usage = false) {
     Outcome outcome;
     outcome.exchange.endpoint = endpoint;
     outcome.exchange.snapshot = snapshot;
-    outcome.exchange.usage_added = usage_added;
     outcome.exchange.credential = &kCredential16;
     StreamRelay stream(outcome.exchange, parser);
     std::size_t from = 0;
     for (std::size_t i = 0; i <= cuts.size() && outcome.fed; ++i) {
       const std::size_t to = i < cuts.size() ? cuts[i] : text.size();
       const std::string piece = text.substr(from, to - from);
-      outcome.fed = static_cast<bool>(stream.feed(piece, {}, outcome.passed));
+      outcome.fed = static_cast<bool>(stream.feed(piece, {}, outcome.given));
       from = to;
     }
     outcome.ended_well = outcome.fed && stream.finish();
+    const auto& ranges = stream.usage_ranges();
+    outcome.passed = withholds_usage ? cache::without_ranges(outcome.given, ranges) : outcome.given;
     outcome.held = stream.last_bytes();
     stream.report();
     return outcome;
@@ -89,7 +92,7 @@ TEST_F(Relay, BytesPassAsTheyAreAndTheTerminalEventIsHeldBack) {
   EXPECT_TRUE(outcome.exchange.first_token_at);
 }
 
-TEST_F(Relay, TheUsageChunkIsWithheldOnlyIfWeAskedForIt) {
+TEST_F(Relay, TheUsageChunkIsToldApartForThoseWhoDidNotAskForIt) {
   const Outcome outcome = relay(kChat, {}, Endpoint::chat, true);
   EXPECT_EQ(outcome.passed, kFirst + kSecond) << "usage: null members stay";
   EXPECT_EQ(outcome.exchange.usage->prompt, 11);
@@ -98,18 +101,18 @@ TEST_F(Relay, TheUsageChunkIsWithheldOnlyIfWeAskedForIt) {
 struct Fixture {
   const std::string* text;
   Endpoint endpoint;
-  bool usage_added;
+  bool withholds_usage;
 };
 
 class Splits : public Relay, public ::testing::WithParamInterface<Fixture> {};
 
 TEST_P(Splits, R7GiveTheSameClientBytesWhereverTheyAre) {
-  const auto& [text, endpoint, usage_added] = GetParam();
-  const Outcome whole = relay(*text, {}, endpoint, usage_added);
+  const auto& [text, endpoint, withholds_usage] = GetParam();
+  const Outcome whole = relay(*text, {}, endpoint, withholds_usage);
   EXPECT_TRUE(whole.ended_well);
   EXPECT_FALSE(whole.held.empty());
   for (std::size_t cut = 0; cut <= text->size(); ++cut) {
-    const Outcome split = relay(*text, {cut}, endpoint, usage_added);
+    const Outcome split = relay(*text, {cut}, endpoint, withholds_usage);
     ASSERT_EQ(split.passed, whole.passed) << cut;
     ASSERT_EQ(split.held, whole.held) << cut;
     ASSERT_EQ(split.exchange.usage, whole.exchange.usage) << cut;
@@ -117,15 +120,15 @@ TEST_P(Splits, R7GiveTheSameClientBytesWhereverTheyAre) {
   }
   std::vector<std::size_t> every(text->size());
   for (std::size_t i = 0; i < every.size(); ++i) every[i] = i;
-  EXPECT_EQ(relay(*text, every, endpoint, usage_added).passed, whole.passed);
+  EXPECT_EQ(relay(*text, every, endpoint, withholds_usage).passed, whole.passed);
 }
 
 TEST_P(Splits, R7ACutAnywhereBeforeTheTerminalEventIsNoCleanEnd) {
-  const auto& [text, endpoint, usage_added] = GetParam();
-  const Outcome whole = relay(*text, {}, endpoint, usage_added);
+  const auto& [text, endpoint, withholds_usage] = GetParam();
+  const Outcome whole = relay(*text, {}, endpoint, withholds_usage);
   const std::size_t last_line = text->size() - 1;  // without its blank line the terminal event has not come
   for (std::size_t cut = 0; cut < last_line; ++cut) {
-    const Outcome part = relay(text->substr(0, cut), {}, endpoint, usage_added);
+    const Outcome part = relay(text->substr(0, cut), {}, endpoint, withholds_usage);
     ASSERT_FALSE(part.ended_well) << cut;
     ASSERT_TRUE(whole.passed.starts_with(part.passed)) << "only whole events pass: " << cut;
   }

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,6 +24,17 @@ namespace sentinel::engine {
 using net::Peer;
 using net::Signal;
 using net::TestServer;
+
+// The condition depends on another thread's doing: it is asked again every millisecond.
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto give_up = std::chrono::steady_clock::now() + net::kTestPatience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
+}
 
 class Recorder final : public ClientSide {
  public:
@@ -42,6 +56,7 @@ class Recorder final : public ClientSide {
     const std::lock_guard lock(mutex_);
     EXPECT_EQ(ends_, 0);
     text_ += bytes;
+    if (taking_) taking_->runner().taken(taking_, static_cast<std::int64_t>(bytes.size()));
     changed_.notify_all();
   }
   void end() override {
@@ -49,6 +64,9 @@ class Recorder final : public ClientSide {
     ++ends_;
     changed_.notify_all();
   }
+
+  // From now on it takes what comes; before it is submitted.
+  void take(std::shared_ptr<Flow> flow) { taking_ = std::move(flow); }
 
   template <class Condition>
   bool wait(Condition condition, std::chrono::milliseconds patience = net::kTestPatience) {
@@ -86,6 +104,7 @@ class Recorder final : public ClientSide {
   HeaderList headers_;
   std::string text_;
   int ends_ = 0;
+  std::shared_ptr<Flow> taking_;
 };
 
 inline const std::string kPlainRequest = R"({"model":"gpt","messages":[{"role":"user","content":"hello"}]})";
@@ -102,10 +121,32 @@ inline const std::string kStreamHead =
     "up-1\r\n\r\n";
 inline const std::string kLastChunk = "0\r\n\r\n";
 
+// An answer of which every member is known, in both forms.
+inline const std::string kWholeAnswer =
+    R"({"id":"c1","object":"chat.completion","created":1700000000,"model":"gpt","choices":[{"index":0,)"
+    R"("message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],)"
+    R"("usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}})";
+inline std::string known_chunk(const std::string& choices, const std::string& more = {}) {
+  return R"(data: {"id":"c1","object":"chat.completion.chunk","created":1700000000,"model":"gpt","choices":[)" +
+         choices + "]" + more + "}\n\n";
+}
+inline const std::string kWholeRole =
+    known_chunk(R"({"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null})");
+inline const std::string kWholeDelta =
+    known_chunk(R"({"index":0,"delta":{"content":"Hello"},"finish_reason":null})");
+inline const std::string kWholeStop = known_chunk(R"({"index":0,"delta":{},"finish_reason":"stop"})");
+inline const std::string kWholeUsage =
+    known_chunk("", R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15})");
+inline const std::string kWholeText = kWholeRole + kWholeDelta + kWholeStop;  // without usage and the end
+
 inline std::string chunk(const std::string& text) {
   char size[32];
   std::snprintf(size, sizeof size, "%zx\r\n", text.size());
   return size + text + "\r\n";
+}
+
+inline std::string stream_reply(const std::string& events) {
+  return kStreamHead + chunk(events) + kLastChunk;
 }
 
 inline std::string plain_reply(int status, const std::string& body,
@@ -113,6 +154,62 @@ inline std::string plain_reply(int status, const std::string& body,
   return "HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Type: " + type +
          "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
+
+// An upstream that keeps its connections, and what it was asked. A script that returns false hangs up.
+class ScriptedUpstream {
+ public:
+  using Script = std::function<bool(Peer& peer, int nth)>;  // the nth request, over all connections
+
+  explicit ScriptedUpstream(Script script) : script_(std::move(script)) {}
+  // Answers the nth request with the nth text, all later ones with the last.
+  explicit ScriptedUpstream(std::vector<std::string> answers)
+      : ScriptedUpstream([answers](Peer& peer, int nth) {
+          const auto last = answers.size() - 1;
+          return peer.send(answers[std::min(static_cast<std::size_t>(nth), last)]);
+        }) {}
+
+  std::uint16_t port() const { return server_.port(); }
+  std::vector<std::string> requests() {
+    const std::lock_guard lock(mutex_);
+    return requests_;
+  }
+  int count() { return static_cast<int>(requests().size()); }
+  bool wait_for(int count) {
+    return eventually([this, count] { return this->count() >= count; });
+  }
+
+ private:
+  void serve(Peer& peer) {
+    for (std::string request = peer.read_request(); !request.empty(); request = peer.read_request()) {
+      int nth = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        nth = static_cast<int>(requests_.size());
+        requests_.push_back(std::move(request));
+      }
+      if (!script_(peer, nth)) return;
+    }
+  }
+
+  const Script script_;
+  std::mutex mutex_;
+  std::vector<std::string> requests_;
+  TestServer server_{[this](Peer& peer, int) { serve(peer); }};
+};
+
+struct Asking {
+  std::string body = kPlainRequest;
+  std::string_view key = kCredential;
+  std::vector<HeaderView> headers = {};  // beside the key
+  Endpoint endpoint = Endpoint::chat;
+  bool takes = true;  // what comes, at once
+  std::shared_ptr<ProviderPort> provider = nullptr;
+};
+
+struct Asked {
+  std::shared_ptr<Flow> flow;  // null: it was answered without a loop
+  std::shared_ptr<Recorder> heard;
+};
 
 class Runners : public ::testing::Test {
  protected:
@@ -123,19 +220,54 @@ class Runners : public ::testing::Test {
     EXPECT_EQ(service.pipeline.in_flight(), 0);
   }
 
-  std::shared_ptr<Flow> start(const std::string& body, std::shared_ptr<ProviderPort> provider = nullptr,
-                              Endpoint endpoint = Endpoint::chat) {
-    const std::vector<HeaderView> headers{{"x-api-key", kCredential}};
-    const RequestHead head{endpoint, "/v1/chat/completions", "", headers};
-    auto exchange = service.pipeline.decide(service.lane, head, padded(body), clock.now());
-    EXPECT_FALSE(exchange->reply) << exchange->reply->body;
-    client = std::make_shared<Recorder>();
-    auto live = runner.prepare(std::move(exchange), client, std::move(provider));
+  // As a door does it.
+  Asked ask(Asking asking) {
+    asking.headers.push_back({"x-api-key", asking.key});
+    const RequestHead head{asking.endpoint, "/v1/chat/completions", "", asking.headers, "127.0.0.1"};
+    auto exchange = service.pipeline.decide(service.lane, head, padded(asking.body), clock.now());
+    const auto recorder = std::make_shared<Recorder>();
+    if (exchange->reply) {
+      service.pipeline.finish(service.lane, *exchange, clock.now());
+      recorder->reply(std::move(*exchange->reply));
+      return {nullptr, recorder};
+    }
+    auto live = runner.prepare(std::move(exchange), recorder, std::move(asking.provider));
     auto flow = live->flow;
+    if (asking.takes) recorder->take(flow);
     std::vector<std::unique_ptr<Live>> batch;
     batch.push_back(std::move(live));
     runner.submit(std::move(batch));
-    return flow;
+    return {flow, recorder};
+  }
+
+  std::shared_ptr<Flow> start(const std::string& body, std::shared_ptr<ProviderPort> provider = nullptr,
+                              Endpoint endpoint = Endpoint::chat) {
+    Asking asking{.body = body};
+    asking.endpoint = endpoint;
+    asking.takes = false;
+    asking.provider = std::move(provider);
+    Asked asked = ask(std::move(asking));
+    EXPECT_TRUE(asked.flow) << asked.heard->text();
+    client = asked.heard;
+    return asked.flow;
+  }
+
+  // All that was posted to the loop before has been done.
+  void let_the_loop_catch_up() {
+    Signal done;
+    runner.loop().post([&done] { done.set(); });
+    EXPECT_TRUE(done.wait());
+  }
+
+  void leave(const Asked& asked) {
+    runner.stop(asked.flow, StopReason::client_gone);
+    let_the_loop_catch_up();
+  }
+
+  void pass(Duration time) {
+    clock.advance(time);
+    runner.loop().tick_now();
+    let_the_loop_catch_up();
   }
 
   // Lets time pass, a second at a time, until the client has its end.

@@ -343,7 +343,7 @@ TEST_F(Runners, AKeyRevokedBetweenDecisionAndSendingSendsNothing) {
   TestServer server([](Peer& peer, int) { EXPECT_EQ(peer.read_request(), ""); });
   service.configure(leading_to(server.port()));
   const std::vector<HeaderView> headers{{"x-api-key", kCredential}};
-  auto exchange = service.pipeline.decide(service.lane, {Endpoint::chat, "", "", headers},
+  auto exchange = service.pipeline.decide(service.lane, {Endpoint::chat, "", "", headers, ""},
                                           padded(kPlainRequest), clock.now());
   service.keys.remove("ci");
   client = std::make_shared<Recorder>();

@@ -4,20 +4,27 @@
 #include <gtest/gtest.h>
 #include <simdjson.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "sentinel/cache/exact_cache.hpp"
+#include "sentinel/engine/answers.hpp"
 #include "sentinel/engine/exchange.hpp"
 #include "sentinel/engine/pipeline.hpp"
 #include "sentinel/engine/principal.hpp"
+#include "sentinel/engine/prompt_tokens.hpp"
+#include "sentinel/engine/quotas.hpp"
 #include "sentinel/engine/request.hpp"
+#include "sentinel/engine/send.hpp"
 #include "sentinel/engine/snapshot.hpp"
 #include "sentinel/journal/sqlite_sink.hpp"
 #include "sentinel/metrics/registry.hpp"
@@ -52,12 +59,14 @@ struct SnapshotText {
   std::string prices = R"({"version":"2025-01","models":[{"model":"gpt","prompt":1000000,"cached":100000,)"
                        R"("cache_write":2000000,"completion":4000000}]})";
   bool insecure = false;
+  std::string more;  // further members of the document; begins with a comma
 
   std::string str() const {
     const std::string given =
         upstreams.empty() ? "[" + upstream("up", "openai", "http://127.0.0.1:1/v1") + "]" : upstreams;
     return R"({"version":"v1","insecure":)" + std::string(insecure ? "true" : "false") + R"(,"limits":)" +
-           limits + R"(,"upstreams":)" + given + R"(,"routes":)" + routes + R"(,"prices":)" + prices + "}";
+           limits + R"(,"upstreams":)" + given + R"(,"routes":)" + routes + R"(,"prices":)" + prices + more +
+           "}";
   }
 
   // `more` begins with a comma.
@@ -76,6 +85,13 @@ inline SnapshotText leading_to(std::uint16_t port) {
   SnapshotText text;
   text.upstreams =
       "[" + SnapshotText::upstream("up", "openai", "http://127.0.0.1:" + std::to_string(port) + "/v1") + "]";
+  return text;
+}
+
+// With the one route's `cache` member.
+inline SnapshotText keeping(SnapshotText text, const std::string& cache = R"({"ttl_us":3600000000})") {
+  text.routes =
+      R"([{"name":"gpt","targets":[{"upstream":"up","model":"","weight":1}],"cache":)" + cache + "}]";
   return text;
 }
 
@@ -166,6 +182,22 @@ inline std::string key_text(std::string_view id, std::string_view credential, st
          R"(","accounts":["acme","acme/search"],"scopes":[],"models":[])" + std::string(more) + "}";
 }
 
+// The vocabularies of the source tree, found from the working directory or a folder above it.
+inline std::string vocabulary_directory() {
+  const std::filesystem::path data = "python/sentinel/tokens/data";
+  std::filesystem::path folder = std::filesystem::current_path();
+  while (!std::filesystem::exists(folder / data) && folder.has_relative_path()) folder = folder.parent_path();
+  if (!std::filesystem::exists(folder / data))
+    throw std::runtime_error("run this within the source tree: there is no " + data.string());
+  return (folder / data).string();
+}
+
+// Loaded once for all tests: 9 MB each.
+inline Encodings& shared_encodings() {
+  static Encodings encodings(vocabulary_directory());
+  return encodings;
+}
+
 // Everything a pipeline stands on, with one key known.
 class Service {
  public:
@@ -186,9 +218,19 @@ class Service {
   metrics::MetricRegistry registry{labels};
   KeyTable keys{kPepper};
   SnapshotHolder snapshots;
-  Pipeline pipeline{keys, snapshots, ledger.sink(), labels};
+  Quotas quotas{std::chrono::hours{1}, 3};
+  cache::ExactCache cache{{}, 5};
+  Answers answers{cache};
+  Pipeline pipeline{{keys, snapshots, ledger.sink(), labels, quotas, answers, shared_encodings()}};
   metrics::MetricLane metric_lane{registry};
   Lane lane{7, metric_lane};
 };
+
+// Steps 7 and 8 as the loop takes them: what would be sent is in the exchange then. The attempt leaves no trace.
+inline Status make_ready(Service& service, Exchange& exchange, Instant now) {
+  Status admitted = service.pipeline.admit(service.lane, exchange, now);
+  if (!admitted) return admitted;
+  return Sending(exchange, service.quotas, service.lane.random).begin(now);
+}
 
 }  // namespace sentinel::engine

@@ -89,9 +89,51 @@ TEST(MetricRegistry, a_family_is_described_before_anything_happened) {
        {"http_requests_total counter", "http_request_duration_seconds histogram",
         "overhead_seconds histogram", "cache_requests_total counter", "upstream_requests_total counter",
         "upstream_duration_seconds histogram", "time_to_first_token_seconds histogram",
-        "tokens_total counter", "cost_usd_total counter"}) {
+        "tokens_total counter", "cost_usd_total counter", "upstream_retries_total counter",
+        "saved_usd_total counter", "limit_refusals_total counter"}) {
     EXPECT_NE(text.find("# TYPE sentinel_" + name + "\n"), std::string::npos) << name;
   }
+}
+
+TEST(MetricRegistry, a_refusal_is_counted_under_the_limit_that_refused_it) {
+  Fixture f;
+  MetricLane lane{f.registry};
+  for (std::size_t i = 0; i < kLimitNames.size(); ++i) {
+    ExchangeSample sample = sample_of(f.chat, f.mini, 429);
+    sample.refused_by = static_cast<LimitName>(i);
+    for (std::size_t times = 0; times <= i; ++times) lane.observe(sample);
+  }
+  auto series = series_of(f.registry.expose());
+  EXPECT_EQ(series[R"(sentinel_limit_refusals_total{limit="requests"})"], "1");
+  EXPECT_EQ(series[R"(sentinel_limit_refusals_total{limit="tokens"})"], "2");
+  EXPECT_EQ(series[R"(sentinel_limit_refusals_total{limit="money"})"], "3");
+  EXPECT_EQ(series[R"(sentinel_limit_refusals_total{limit="concurrency"})"], "4");
+  EXPECT_EQ(series[R"(sentinel_limit_refusals_total{limit="address"})"], "5");
+}
+
+TEST(MetricRegistry, what_was_saved_is_told_by_how) {
+  Fixture f;
+  MetricLane lane{f.registry};
+  ExchangeSample sample = sample_of(f.chat, f.mini, 200);
+  sample.saved_micro_usd = 1'500'000;
+  sample.cache = journal::CacheVerdict::follow;
+  lane.observe(sample);
+  auto series = series_of(f.registry.expose());
+  EXPECT_EQ(series[R"(sentinel_saved_usd_total{verdict="follow"})"], "1.5");
+  EXPECT_EQ(series[R"(sentinel_saved_usd_total{verdict="hit-exact"})"], "0");
+  EXPECT_EQ(series[R"(sentinel_cache_requests_total{verdict="follow"})"], "1");
+}
+
+TEST(MetricRegistry, a_call_that_was_tried_again_counts_for_its_target_as_an_error_and_a_retry) {
+  Fixture f;
+  MetricLane lane{f.registry};
+  lane.observe_retried({.target = f.openai, .duration = 300ms, .first_token = {}});
+  auto series = series_of(f.registry.expose());
+  const std::string target = R"(target="openai/gpt-4o-mini")";
+  EXPECT_EQ(series["sentinel_upstream_retries_total{" + target + "}"], "1");
+  EXPECT_EQ(series["sentinel_upstream_requests_total{" + target + R"(,outcome="upstream_error"})"], "1");
+  EXPECT_EQ(series["sentinel_upstream_duration_seconds_count{" + target + "}"], "1");
+  EXPECT_EQ(series["sentinel_overhead_seconds_count"], "0") << "no exchange has ended";
 }
 
 TEST(MetricRegistry, s8_an_unknown_model_is_called_unknown) {
@@ -169,7 +211,10 @@ TEST(MetricRegistry, shows_the_health_of_the_engine) {
                                                       .lost = 4,
                                                       .pending = 5,
                                                       .log_lines_dropped = 6,
-                                                      .in_flight = 7};
+                                                      .in_flight = 7,
+                                                      .cache_bytes = 8,
+                                                      .cache_evictions = 9,
+                                                      .breakers = {{"up/a", 2}, {"up/b", 0}}};
                                 }};
   auto series = series_of(registry.expose());
   EXPECT_EQ(series["sentinel_usage_records_total"], "1");
@@ -179,6 +224,10 @@ TEST(MetricRegistry, shows_the_health_of_the_engine) {
   EXPECT_EQ(series["sentinel_usage_pending"], "5");
   EXPECT_EQ(series["sentinel_log_lines_dropped_total"], "6");
   EXPECT_EQ(series["sentinel_in_flight"], "7");
+  EXPECT_EQ(series["sentinel_cache_bytes"], "8");
+  EXPECT_EQ(series["sentinel_cache_evictions_total"], "9");
+  EXPECT_EQ(series[R"(sentinel_breaker_state{target="up/a"})"], "2");
+  EXPECT_EQ(series[R"(sentinel_breaker_state{target="up/b"})"], "0");
 }
 
 TEST(LabelTable, gives_the_same_id_again_and_stops_growing_at_its_bound) {

@@ -42,6 +42,8 @@ void count(Model& model, const ExchangeSample& s) {
   model["overhead" + bucket_of(kOverheadBoundsUs, s.overhead.count())] += 1;
   model["overhead_sum"] += s.overhead.count();
   model["verdict" + std::string{journal::name(s.cache)}] += 1;
+  model["saved" + std::string{journal::name(s.cache)}] += s.saved_micro_usd;
+  if (s.refused_by) model["refused" + std::to_string(static_cast<int>(*s.refused_by))] += 1;
   if (!s.upstream) return;
   const std::string target = std::to_string(s.upstream->target);
   model["outcome" + target + std::string{journal::name(s.outcome)}] += 1;
@@ -50,6 +52,14 @@ void count(Model& model, const ExchangeSample& s) {
   if (!s.upstream->first_token) return;
   model["first" + target + bucket_of(kDurationBoundsUs, s.upstream->first_token->count())] += 1;
   model["first_sum" + target] += s.upstream->first_token->count();
+}
+
+void count_retried(Model& model, const UpstreamSample& failed) {
+  const std::string target = std::to_string(failed.target);
+  model["retries" + target] += 1;
+  model["outcome" + target + "upstream_error"] += 1;
+  model["upstream" + target + bucket_of(kDurationBoundsUs, failed.duration.count())] += 1;
+  model["upstream_sum" + target] += failed.duration.count();
 }
 
 template <const auto& kBounds>
@@ -86,6 +96,7 @@ Model read(const Tally& tally) {
       const std::string outcome{journal::name(static_cast<journal::Outcome>(i))};
       model["outcome" + std::to_string(id) + outcome] = static_cast<std::int64_t>(series.outcomes[i]);
     }
+    model["retries" + std::to_string(id)] = static_cast<std::int64_t>(series.retries);
     read(model, "upstream", std::to_string(id), series.duration);
     read(model, "first", std::to_string(id), series.first_token);
   }
@@ -93,7 +104,10 @@ Model read(const Tally& tally) {
   for (std::size_t i = 0; i < journal::kCacheVerdicts; ++i) {
     const std::string verdict{journal::name(static_cast<journal::CacheVerdict>(i))};
     model["verdict" + verdict] = static_cast<std::int64_t>(tally.verdicts()[i]);
+    model["saved" + verdict] = tally.saved_micro_usd()[i];
   }
+  for (std::size_t i = 0; i < kLimitNames.size(); ++i)
+    model["refused" + std::to_string(i)] = static_cast<std::int64_t>(tally.refusals()[i]);
   return model;
 }
 
@@ -109,6 +123,8 @@ ExchangeSample random_sample(Random& random) {
   sample.overhead = some_time();
   sample.tokens = {below(5000), below(500), below(100), below(10), below(100)};
   sample.cost_micro_usd = below(100'000);
+  sample.saved_micro_usd = below(100'000);
+  if (below(5) == 0) sample.refused_by = static_cast<LimitName>(below(kLimitNames.size()));
   sample.outcome = static_cast<journal::Outcome>(below(journal::kOutcomes));
   sample.cache = static_cast<journal::CacheVerdict>(below(journal::kCacheVerdicts));
   if (below(4) == 0) return sample;
@@ -134,6 +150,9 @@ TEST_P(TallyProperty, merged_lanes_equal_a_plain_map) {
     const ExchangeSample sample = random_sample(random);
     lanes[random.below(lanes.size())].add(sample);
     count(model, sample);
+    if (!sample.upstream || random.below(4) > 0) continue;
+    lanes[random.below(lanes.size())].add_retried(*sample.upstream);
+    count_retried(model, *sample.upstream);
   }
   Tally total;
   for (const Tally& lane : lanes) total.merge(lane);

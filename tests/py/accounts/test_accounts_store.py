@@ -19,7 +19,7 @@ from sentinel.errors import (
     UnknownAccount,
     UnknownKey,
 )
-from sentinel.types import ConfiguredKey
+from sentinel.types import ConfiguredKey, Rules
 
 PEPPER = b"p" * 32
 
@@ -121,6 +121,16 @@ def test_configured_keys_join_as_digest_or_as_themselves(store: KeyStore) -> Non
     assert entries["ci"]["accounts"] == ["acme", "acme/search"]
     assert entries["ci"]["digest"] == "ab" * 32
     assert entries["app"]["digest"] == key_digest(PEPPER, "operators-own-key").hex()
+
+
+def test_only_a_key_with_rules_tells_them(store: KeyStore) -> None:
+    record, _ = store.create_key()
+    limited = ConfiguredKey("ci", "default", digest="ab" * 32, rules=Rules(("600/min",), 2))
+    free = ConfiguredKey("app", "default", digest="cd" * 32)
+    entries = engine(store, limited, free)
+    assert entries["ci"]["rules"] == {"rates": ["600/min"], "concurrency": 2}
+    assert "rules" not in entries["app"]
+    assert "rules" not in entries[record.id]
 
 
 def test_an_issued_key_that_is_also_configured_counts_as_configured(store: KeyStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,8 @@ def test_a_wrong_admin_request_is_told_so_in_the_one_format(
 def admin_operations(server: GatewayServer) -> list[tuple[str, str]]:
     """Every admin path with every method that HTTP knows, from the OpenAPI document."""
     paths = [path for path in server.app.openapi()["paths"] if path.startswith("/admin")]
-    assert len(paths) >= 4
-    filled = [path.replace("{key_id}", "k").replace("{account_id}", "a") for path in paths]
+    assert len(paths) >= 7
+    filled = [re.sub(r"\{[a-z_]+\}", "x", path) for path in paths]
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
     declared = server.app.openapi()["paths"]
     return [
@@ -172,6 +173,7 @@ def test_s19_an_issued_key_is_no_admin_and_the_admin_key_is_no_key(
         ("POST", "/admin/keys", {"name": "x"}),
         ("POST", "/admin/accounts", {"id": "mass"}),
         ("PATCH", "/admin/accounts/default", {"disabled": False}),
+        ("PUT", "/admin/breakers/upstream/*", {"mode": "automatic"}),
         ("POST", "/v1/query", {"prompt": "hi"}),
     ],
 )

@@ -32,6 +32,10 @@ OPERATIONS = {
     ("GET", "/admin/accounts"),
     ("POST", "/admin/accounts"),
     ("PATCH", "/admin/accounts/{account_id}"),
+    ("GET", "/admin/cache"),
+    ("DELETE", "/admin/cache"),
+    ("GET", "/admin/breakers"),
+    ("PUT", "/admin/breakers/{target}"),
 }
 
 

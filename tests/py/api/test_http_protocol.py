@@ -10,18 +10,19 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from sentinel.api.client import BODY, DISCONNECT
 from sentinel.api.http_protocol import http_protocol
-from sentinel.api.leaving import DISCONNECT
 from sentinel.config import Settings
+from sentinel.gateway import ReplyHeaders
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def exchange(app: App, request: bytes) -> bytes:
+def exchange(app: App, request: bytes, hot: bool = False) -> bytes:
     """All that comes back for one request on a connection of its own."""
 
     async def talk() -> bytes:
-        async with Serving(app) as port:
+        async with Serving(app, hot) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request)
             answer = await asyncio.wait_for(reader.read(), 20)
@@ -34,11 +35,10 @@ def exchange(app: App, request: bytes) -> bytes:
 class Serving:
     """uvicorn with our protocol around an app, in the running loop."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, hot: bool = False) -> None:
         settings = Settings.for_upstream("http://127.0.0.1:9", insecure=True)
-        config = uvicorn.Config(
-            app, http=http_protocol(settings), ws="none", lifespan="off", log_config=None
-        )
+        protocol = http_protocol(settings, lambda scope: hot)
+        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
         self._server = uvicorn.Server(config)
         self._listener = socket.create_server(("127.0.0.1", 0))
 
@@ -216,3 +216,87 @@ def test_after_the_whole_body_only_the_end_is_received(waits_for_body: bool) -> 
         assert received == ["http.request", "http.disconnect"]
 
     asyncio.run(asyncio.wait_for(talk(), 30))
+
+
+# ---- a hot request that has come whole begins without a task -------------------------------------
+
+
+POST = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody"
+
+
+def echo_after(*waits: float) -> tuple[App, list[object]]:
+    """An app that gives its body back after some waits, and the tasks it found itself in."""
+    tasks: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        tasks.append(asyncio.current_task())
+        here = scope["extensions"].get(BODY)
+        body = here["take"]() if here else (await receive())["body"]
+        for seconds in waits:
+            await asyncio.sleep(seconds)
+            tasks.append(asyncio.current_task())
+        fields = ReplyHeaders(b"content-type: text/plain\r\ncontent-length: %d\r\n" % len(body))
+        headers = fields if here else list(fields)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app, tasks
+
+
+def test_a_hot_request_that_need_not_wait_is_answered_without_a_task() -> None:
+    app, tasks = echo_after()
+    head, _, body = exchange(app, POST, hot=True).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"content-type: text/plain\r\ncontent-length: 4\r\n" in head
+    assert (body, tasks) == (b"body", [None])
+
+
+def test_a_hot_request_that_waits_goes_on_as_a_task() -> None:
+    app, tasks = echo_after(0.001, 0.0, 0.001)
+    answer = exchange(app, POST, hot=True)
+    assert answer.endswith(b"\r\n\r\nbody")
+    assert tasks[0] is None
+    assert all(isinstance(task, asyncio.Task) for task in tasks[1:])
+    assert len(set(map(id, tasks[1:]))) == 1
+
+
+def test_a_hot_request_whose_body_is_still_to_come_is_a_task_from_the_start() -> None:
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((asyncio.current_task() is not None, BODY in scope["extensions"]))
+        body = (await receive())["body"]
+        length = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": body})
+
+    async def talk() -> bytes:
+        async with Serving(app, hot=True) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(POST[:-4])
+            await writer.drain()
+            while not seen:
+                await asyncio.sleep(0)
+            writer.write(b"body")
+            answer = await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+            return answer
+
+    assert asyncio.run(talk()).endswith(b"body")
+    assert seen == [(True, False)]
+
+
+def test_pipelined_hot_requests_are_answered_in_order() -> None:
+    app, _ = echo_after(0.001)
+    first = POST.replace(b"connection: close\r\n", b"").replace(b"body", b"one.")
+    answer = exchange(app, first + POST, hot=True)
+    assert answer.index(b"one.") < answer.index(b"body")
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_hot_request_that_fails_after_waiting_is_a_500() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("of no use")
+
+    assert exchange(app, POST, hot=True).startswith(b"HTTP/1.1 500 ")

@@ -217,6 +217,17 @@ def test_serve_takes_keys_from_the_variables_it_is_told(
     assert capsys.readouterr().out == ""
 
 
+def test_d22_serve_with_rpm_limits_the_account_of_its_keys(
+    data: str, served: list[Settings]
+) -> None:
+    argv = ["serve", "--upstream", "http://127.0.0.1:9", "--data-dir", data, "--insecure"]
+    assert main([*argv, "--rpm", "5"]) == 0
+    (settings,) = served
+    limits = settings.accounts["default"].limits
+    assert limits is not None
+    assert limits.rpm == 5
+
+
 def test_serve_with_a_file_lets_flags_win(config: str, served: list[Settings]) -> None:
     assert main(["serve", "--config", config, "--host", "::1", "--port", "7", "--insecure"]) == 0
     (settings,) = served
@@ -228,7 +239,7 @@ def test_serve_with_a_file_lets_flags_win(config: str, served: list[Settings]) -
     ("flags", "message"),
     [
         (["--door", "native"], "not available yet"),
-        (["--rpm", "5"], "not supported yet"),
+        (["--rpm", "0"], "from 1 to 1000000000000000"),
         (["--port", "x"], "whole number"),
         (["--api-key", "short"], "16 to 512"),
         (["--api-key-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),

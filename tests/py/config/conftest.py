@@ -51,6 +51,31 @@ def sound() -> dict[str, Any]:
 
 
 @pytest.fixture
+def full(sound: dict[str, Any]) -> dict[str, Any]:
+    """The sound configuration with everything written that has a default."""
+    sound["server"] |= {
+        "per_address": {"rates": ["10/s burst 20"]},
+        "trusted_proxies": ["10.1.2.3/8", "::1"],
+    }
+    openai = sound["upstreams"]["openai"]
+    openai["credentials"][0]["limits"] = {"rpm": 5000}
+    openai["breaker"] = {"window": "time", "window_length": "1m", "slow_gap": "5s", "probes": 2}
+    openai["retry"] = {"attempts": 2, "base": "50ms", "budget": {"percent": 10, "window": "20s"}}
+    openai["cool_down"] = {"first": "2s", "longest": "1m"}
+    openai["adaptive_concurrency"] = {"least": 2, "most": 50, "initial": 10}
+    sound["upstreams"]["azure"]["breaker"] = False
+    route = sound["routes"]["gpt-4o"]
+    route["targets"][1]["tier"] = 2
+    route["limits"] = {"tpm": 200_000}
+    route["cache"] = {"ttl": "10m", "share": "team", "tags": ["news", "v2"], "on_abort": "drain"}
+    sound["accounts"]["acme"]["limits"] = {"rpm": 600, "tpm": 200_000, "usd_per_day": 0.25}
+    sound["keys"][0]["limits"] = {"concurrency": 2, "rates": ["1000/day"]}
+    sound["cache"] = {"max_bytes": "512MiB"}
+    sound["tokens"] = {"models": [{"prefix": "my-model", "encoding": "cl100k_base"}]}
+    return sound
+
+
+@pytest.fixture
 def faults() -> Faults:
     """The faults of a document by path; empty when it is sound."""
 

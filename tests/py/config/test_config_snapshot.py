@@ -22,7 +22,18 @@ def snapshot(document: dict[str, Any], environ: dict[str, str] | None = None) ->
 
 def test_the_snapshot_has_exactly_the_members_the_engine_reads(sound: dict[str, Any]) -> None:
     document = snapshot(sound)
-    assert list(document) == ["version", "insecure", "limits", "upstreams", "routes", "prices"]
+    assert list(document) == [
+        "version",
+        "insecure",
+        "limits",
+        "address",
+        "accounts",
+        "upstreams",
+        "routes",
+        "cache",
+        "models",
+        "prices",
+    ]
     assert document["limits"] == {
         "body_bytes": 10 << 20,
         "head_bytes": 16 << 10,
@@ -138,3 +149,96 @@ def test_the_version_changes_with_the_content_only(sound: dict[str, Any]) -> Non
     assert first == snapshot(sound)["version"]
     sound["routes"]["gpt-4o"]["targets"][0]["weight"] = 4
     assert snapshot(sound)["version"] != first
+
+
+NO_RULES: dict[str, Any] = {"rates": [], "concurrency": None}
+
+
+def test_what_is_left_out_is_written_with_its_default(sound: dict[str, Any]) -> None:
+    document = snapshot(sound)
+    assert document["address"] == {"rules": NO_RULES, "trusted_proxies": []}
+    assert document["accounts"] == []
+    assert document["cache"] == {"max_bytes": 256 << 20}
+    assert document["models"] == []
+    route = document["routes"][0]
+    assert (route["rules"], route["cache"]) == (NO_RULES, None)
+    assert [target["tier"] for target in route["targets"]] == [0, 0]
+    openai = document["upstreams"][0]
+    assert openai["credential_rules"] == [NO_RULES, NO_RULES]
+    assert openai["cool_down_us"] == {"first": 1_000_000, "longest": 300_000_000}
+    assert openai["concurrency"] is None
+    assert openai["breaker"] == {
+        "enabled": True,
+        "window": "count",
+        "window_calls": 100,
+        "window_length_us": 30_000_000,
+        "window_buckets": 10,
+        "minimum_calls": 20,
+        "failure_rate_percent": 50,
+        "slow_rate_percent": 80,
+        "slow_duration_us": 0,
+        "slow_first_token_us": 0,
+        "slow_gap_us": 0,
+        "open_wait_us": 5_000_000,
+        "wait_factor": 2,
+        "longest_wait_us": 120_000_000,
+        "jitter_percent": 10,
+        "probes": 1,
+        "probe_timeout_us": 60_000_000,
+    }
+    assert openai["retry"] == {
+        "attempts": 3,
+        "base_us": 100_000,
+        "cap_us": 5_000_000,
+        "longest_retry_after_us": 10_000_000,
+        "budget_percent": 20,
+        "budget_per_second": 1,
+        "budget_window_seconds": 10,
+    }
+
+
+def test_what_is_written_reaches_the_document(full: dict[str, Any]) -> None:
+    document = snapshot(full)
+    assert document["address"] == {
+        "rules": {"rates": ["10/s burst 20"], "concurrency": None},
+        "trusted_proxies": ["10.0.0.0/8", "::1/128"],
+    }
+    rates = ["600/min", "200000 tokens/min", "0.25 usd/day"]
+    assert document["accounts"] == [{"id": "acme", "rules": {"rates": rates, "concurrency": None}}]
+    assert document["cache"] == {"max_bytes": 512 << 20}
+    assert document["models"] == [{"prefix": "my-model", "encoding": "cl100k_base"}]
+
+
+def test_what_a_route_says_reaches_the_document(full: dict[str, Any]) -> None:
+    route = snapshot(full)["routes"][0]
+    assert route["rules"] == {"rates": ["200000 tokens/min"], "concurrency": None}
+    assert [target["tier"] for target in route["targets"]] == [0, 2]
+    assert route["cache"] == {
+        "ttl_us": 600_000_000,
+        "sampled": False,
+        "store_fallback": False,
+        "share": "team",
+        "tags": ["news", "v2"],
+        "on_abort": "drain",
+    }
+
+
+def test_what_an_upstream_says_reaches_the_document(full: dict[str, Any]) -> None:
+    openai, azure = snapshot(full)["upstreams"]
+    assert openai["credential_rules"] == [{"rates": ["5000/min"], "concurrency": None}, NO_RULES]
+    assert openai["cool_down_us"] == {"first": 2_000_000, "longest": 60_000_000}
+    breaker = openai["breaker"]
+    assert (breaker["window"], breaker["window_length_us"]) == ("time", 60_000_000)
+    assert (breaker["slow_gap_us"], breaker["probes"]) == (5_000_000, 2)
+    assert (openai["retry"]["attempts"], openai["retry"]["base_us"]) == (2, 50_000)
+    assert openai["retry"]["budget_percent"] == 10
+    assert openai["retry"]["budget_window_seconds"] == 20
+    assert openai["concurrency"] == {
+        "least": 2,
+        "most": 50,
+        "initial": 10,
+        "tolerance_percent": 200,
+        "baseline_window_us": 60_000_000,
+    }
+    assert azure["breaker"]["enabled"] is False
+    assert azure["credential_rules"] == []

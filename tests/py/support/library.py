@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel import _core
 from sentinel.config import Settings
-from sentinel.gateway import Answer, AsyncBridge, Gateway
+from sentinel.gateway import Answer, AsyncBridge, Gateway, ReplyHeaders
 from support.serving import APP_KEY, chat_body
 
 __all__ = ["Reply", "ask", "begin", "python_settings", "stream"]
@@ -39,7 +39,9 @@ def python_settings(data_dir: Path, **timeouts: str) -> Settings:
         {
             "version": 1,
             "server": {"data_dir": str(data_dir), "drain_timeout": "1s"},
-            "upstreams": {"mine": {"kind": "python", "timeouts": timeouts}},
+            "upstreams": {
+                "mine": {"kind": "python", "timeouts": timeouts, "retry": {"attempts": 1}}
+            },
             "routes": {"*": {"targets": [{"upstream": "mine"}]}},
             "keys": [{"id": "operator", "key": APP_KEY}],
         }
@@ -91,4 +93,8 @@ async def stream(gateway: Gateway, **more: Any) -> AsyncIterator[bytes]:
 
 
 def _reply(status: int, headers: Any, body: bytes) -> Reply:
-    return Reply(status, {name.decode(): value.decode() for name, value in headers or []}, body)
+    return Reply(
+        status,
+        {name.decode(): value.decode() for name, value in ReplyHeaders(headers or b"")},
+        body,
+    )

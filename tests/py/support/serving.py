@@ -61,6 +61,10 @@ def gateway_settings(upstream_url: str, data_dir: Path, **overrides: object) -> 
         "server.drain_timeout": "2s",
         "usage.prices": PRICES,
         "admin.key": ADMIN_KEY,
+        # What a test scripts is met once and by every call: tests/py/governed has these three on.
+        "upstreams.upstream.retry": {"attempts": 1},
+        "upstreams.upstream.breaker": {"enabled": False},
+        "upstreams.upstream.cool_down": {"first": "1ms", "longest": "1ms"},
     }
     given.update({name.replace("__", "."): value for name, value in overrides.items()})
     given = {name: value for name, value in given.items() if value is not None}
@@ -147,7 +151,7 @@ class GatewayServer(HttpAddress):
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http=http_protocol(gateway.settings),
+            http=http_protocol(gateway.settings, getattr(app, "is_hot", lambda scope: False)),
             ws="none",
             log_config=None,
             access_log=False,

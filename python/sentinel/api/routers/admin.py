@@ -1,10 +1,11 @@
-"""Keys and accounts, for the holder of the admin key."""
+"""Keys and accounts, for the holder of the admin key; beside them the cache and the breakers."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from sentinel.api.deps import AdminRoute, GatewayDep
+from sentinel.api.routers import admin_breakers, admin_cache
 from sentinel.api.schemas.admin import (
     AccountChange,
     AccountOut,
@@ -19,6 +20,8 @@ from sentinel.api.schemas.admin import (
 __all__ = ["router"]
 
 router = APIRouter(prefix="/admin", tags=["admin"], route_class=AdminRoute)
+router.include_router(admin_cache.router)
+router.include_router(admin_breakers.router)
 
 
 @router.get("/keys", summary="List issued keys")

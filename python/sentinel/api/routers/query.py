@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
+from sentinel.api.client import expect_answer, peer_of
 from sentinel.api.deps import GatewayDep
-from sentinel.api.leaving import expect_answer
 from sentinel.api.schemas.query import Query, QueryAnswer
-from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway
+from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway, ReplyHeaders
 
 __all__ = ["router"]
 
@@ -53,11 +53,13 @@ async def query(request: Request, gateway: GatewayDep) -> Response:
         question = _parse(await _read(request, gateway))
         event = await _ask(bridge, question, request)
     except _Refused as refused:
-        event = bridge.core.refuse(*_head(request), refused.code, refused.message, refused.param)
+        peer = peer_of(request.scope)
+        why = (refused.code, refused.message, refused.param)
+        event = bridge.core.refuse(*_head(request), *why, peer)
     except ClientDisconnect:
-        event = (0, 499, [], b"", False)
+        event = (0, 499, b"", b"", False)
     _, status, headers, body, _ = event
-    kept = {name: value for name, value in headers or [] if name not in _KEPT}
+    kept = {name: value for name, value in ReplyHeaders(headers or b"") if name not in _KEPT}
     if status == 200:
         body = json.dumps(_answer(body, kept).model_dump()).encode()
     response = Response(body, status, media_type="application/json")
@@ -100,13 +102,18 @@ def _parse(body: bytes) -> Query:
 
 async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
     body = json.dumps(question.as_chat()).encode()
-    submitted = bridge.core.submit(*_head(request), body)
+    endpoint, path, query_string, headers = _head(request)
+    if not question.cache:
+        headers = [pair for pair in headers if pair[0] != b"cache-control"]
+        headers.append((b"cache-control", b"no-cache"))
+    peer = peer_of(request.scope)
+    submitted = bridge.core.submit(endpoint, path, query_string, headers, body, peer)
     if isinstance(submitted, tuple):
         return submitted
     answer = expect_answer(bridge, submitted, request.scope, request.receive)
     try:
         event = await answer.next()
-        return event if event[1] else (0, 499, [], b"", False)
+        return event if event[1] else (0, 499, b"", b"", False)
     finally:
         bridge.forget(answer)
 
@@ -122,7 +129,10 @@ def _answer(body: bytes, headers: dict[bytes, bytes]) -> QueryAnswer:
             "id": headers[b"x-request-id"].decode(),
             "answer": _text(_said(reply)),
             "model": _text(reply.get("model")),
-            "cache": {"verdict": headers[b"x-sentinel-cache"].decode(), "age_seconds": 0},
+            "cache": {
+                "verdict": headers[b"x-sentinel-cache"].decode(),
+                "age_seconds": int(headers.get(b"age", b"0")),
+            },
             "usage": usage if isinstance(usage, dict) else {},
             "cost_micro_usd": int(headers[b"x-sentinel-cost-micro-usd"]),
         }

@@ -19,9 +19,7 @@ class Query(BaseModel):
     prompt: Annotated[str, Field(min_length=1, max_length=10_000)]
     model: Annotated[str, Field(pattern=_MODEL)] = "gpt-4o-mini"
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    cache: Annotated[
-        bool, Field(description="Whether a cached answer may be given; this version has no cache.")
-    ] = True
+    cache: Annotated[bool, Field(description="Whether a cached answer may be given.")] = True
 
     @field_validator("prompt")
     @classmethod
@@ -42,7 +40,7 @@ class Query(BaseModel):
 
 
 class CacheOutcome(BaseModel):
-    """What the cache had to say; always `bypass` in this version."""
+    """What the cache had to say, and how old the answer is."""
 
     verdict: str
     age_seconds: int

@@ -85,6 +85,7 @@ class Answer:
     key: str
     pieces: tuple[str, ...]
     refusal: bool
+    novelty: bool
     tool_calls: tuple[ToolCall, ...]
     finish: str
     n: int
@@ -125,6 +126,7 @@ def compose(ask: Ask, behaviour: Behaviour) -> Answer:
         key=key,
         pieces=pieces,
         refusal=behaviour.refusal,
+        novelty=behaviour.novelty,
         tool_calls=calls,
         finish=behaviour.finish or finish,
         n=ask.n,

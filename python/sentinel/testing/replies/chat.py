@@ -11,6 +11,8 @@ from sentinel.testing.scripts import strip_directives
 
 __all__ = ["plain", "read", "stream", "text_of", "usage"]
 
+_NOVELTY = "member_of_next_year"
+
 
 def read(body: Json) -> Ask:
     """The request in common terms; the prompt is what the last message says."""
@@ -95,6 +97,8 @@ def _choice(body: Json, answer: Answer, index: int) -> Json:
         "refusal": text if answer.refusal else None,
         "annotations": [],
     }
+    if answer.novelty:
+        message[_NOVELTY] = text
     if answer.tool_calls:
         message["tool_calls"] = [
             {
@@ -167,7 +171,8 @@ def stream(body: Json, answer: Answer) -> Iterator[Event]:
     for position in range(len(answer.pieces)):
         for index, pieces in enumerate(choices):
             piece = pieces[position]
-            yield event(index, {member: piece}, Kind.CONTENT, logprobs=_logprobs(body, (piece,)))
+            delta = {member: piece, _NOVELTY: piece} if answer.novelty else {member: piece}
+            yield event(index, delta, Kind.CONTENT, logprobs=_logprobs(body, (piece,)))
     for index in range(answer.n):
         yield event(index, {}, Kind.FRAME, finish=answer.finish)
     if asked:

@@ -1,0 +1,46 @@
+// All limits of the process as the pipeline asks them: by address, on entry, before sending; and their end.
+//
+// Contract: the path of an exchange is its accounts from the root, its key, its route. take_entry charges requests and
+// takes the slots of concurrent calls of the whole path in one step; reserve_sending does the same with tokens and money.
+// Whatever was taken is in the exchange and ends in settle(), once: what was used replaces what was reserved, or nothing
+// was (not billable) and it comes back. The tightest limits go into the exchange's headroom, for the reply's headers.
+// State: owed amounts survive a restart as snapshot() text. Addresses have a table of their own, so that a flood of them
+// costs no account its bucket, and are not kept.
+// Cost: nothing where no rule stands. Thread rule: any thread. Failure rule: a refusal is an Error with its Retry-After.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sentinel/engine/exchange.hpp"
+#include "sentinel/limit/limit_table.hpp"
+
+namespace sentinel::engine {
+
+class Quotas {
+ public:
+  // `longest_exchange`: reservations that nobody ended come back after it.
+  Quotas(Duration longest_exchange, std::uint64_t seed);
+
+  Status take_address(const Snapshot& snapshot, std::string_view peer, std::string_view forwarded_for,
+                      Instant now);
+  Status take_entry(Exchange& exchange, Instant now);
+  // Whether any rule asks for tokens or money: only then they must be counted.
+  static bool limits_sending(const Exchange& exchange);
+  Status reserve_sending(Exchange& exchange, Instant now);
+  // Of the credential for the next attempt; what an earlier attempt held of another ends. Nothing, or how long to wait.
+  std::optional<Duration> take_credential(Exchange& exchange, const RuleSet& credential, Instant now);
+  void settle(Exchange& exchange, Instant now);
+
+  void tick(Instant now);
+  std::string snapshot(Instant now) const { return limits_.snapshot(now); }
+  Status restore(std::string_view bytes, Instant now) { return limits_.restore(bytes, now); }
+  limit::TableStats stats() const { return limits_.stats(); }
+
+ private:
+  limit::LimitTable limits_;
+  limit::LimitTable addresses_;
+};
+
+}  // namespace sentinel::engine
