@@ -142,16 +142,3 @@ def caching(session_caching: GatewayProcess, upstream: ScriptedUpstream) -> Gate
     of sampled calls too, `joined` none, `shared` those of all accounts together; `bare` needs no
     credential. No breaker, no retries, no limits. Each test asks questions of its own."""
     return session_caching
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: a long run; `make soak` asks for it by this name")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long runs only when somebody asks for them."""
-    if config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    items[:] = [item for item in items if item not in long]
-    config.hook.pytest_deselected(items=long)
