@@ -1,5 +1,6 @@
 #include "sentinel/engine/answers.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -148,6 +149,18 @@ cache::Entry Answers::entry_for(const Exchange& exchange, Instant now) const {
   return entry;
 }
 
+namespace {
+
+bool is_visible(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+}
+
+std::string_view plain_type(Form form) {
+  return form == Form::stream ? "text/event-stream" : "application/json";
+}
+
+}  // namespace
+
 void Answers::keep(Exchange& exchange, std::string_view content_type, std::string body,
                    stream::JsonParser& parser, Instant now) const {
   if (!may_keep(exchange) || exchange.plan->embeddings) return;
@@ -157,7 +170,7 @@ void Answers::keep(Exchange& exchange, std::string_view content_type, std::strin
                                  : cache::storable_plain(protocol, body, parser);
   if (!storable.store) return;
   cache::Entry entry = entry_for(exchange, now);
-  entry.content_type = content_type;
+  entry.content_type = is_visible(content_type) ? content_type : plain_type(entry.form);
   entry.body = std::move(body);
   entry.usage_ranges = std::move(storable.usage_ranges);
   if (exchange.usage) entry.usage = *exchange.usage;
@@ -187,9 +200,12 @@ void Answers::look_up_items(Exchange& exchange, Instant now) const {
   std::unordered_map<std::string_view, std::size_t> asked_before;  // by identity: one item, one vector
   std::vector<std::string_view> missing;
   plan.asked_as.resize(plan.keys.size());
+  const std::string* model = nullptr;
   for (std::size_t i = 0; i < plan.keys.size(); ++i) {
     cache::EntryPtr entry = may_answer ? cache_.find(plan.keys[i], Form::plain, now) : nullptr;
-    if (entry && (!exchange.max_age || entry->age(now) <= *exchange.max_age)) {
+    if (entry && model == nullptr) model = &entry->upstream_model;  // one reply, one model's vectors
+    const bool same_model = entry && entry->upstream_model == *model;
+    if (same_model && (!exchange.max_age || entry->age(now) <= *exchange.max_age)) {
       plan.found[i] = std::move(entry);
       continue;
     }
@@ -281,6 +297,11 @@ Result<std::string> Answers::complete(Exchange& exchange, std::string body, stre
     }
   }
   if (whole) return body;
+  const auto is_other = [&exchange](const cache::EntryPtr& entry) {
+    return entry && entry->upstream_model != exchange.upstream_model;
+  };
+  if (std::any_of(plan.found.begin(), plan.found.end(), is_other))
+    return Error(ErrorCode::upstream_error, "the kept vectors are of another model");
   Assembled assembled = assemble(plan, reply->embeddings, reply->raw_model, tokens);
   exchange.saved_micro_usd = assembled.saved_micro_usd;
   return std::move(assembled.body);

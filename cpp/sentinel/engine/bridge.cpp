@@ -164,7 +164,7 @@ void Bridge::cancel(std::uint64_t id) {
 }
 
 void Bridge::close() {
-  if (std::exchange(closed_, true)) return;
+  if (closed_.exchange(true)) return;
   if (engine_.alive()) flush();
   for (std::uint32_t index = 0; index < slots_.size(); ++index) {
     const Slot& slot = slots_[index];
@@ -227,7 +227,7 @@ void Bridge::withdraw(std::uint64_t call_id) {
 // Only new requests are refused by a full queue: news about running calls is bounded by their number.
 bool Bridge::push_work(ProviderWork work) {
   const std::lock_guard lock(mutex_);
-  const bool full = provider_work_.size() >= kMostProviderWork;
+  const bool full = closed_ || provider_work_.size() >= kMostProviderWork;
   if (full && work.kind == ProviderWork::Kind::serve) return false;
   provider_work_.push_back(std::move(work));
   if (!std::exchange(woken_, true)) signal();

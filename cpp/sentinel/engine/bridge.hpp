@@ -105,7 +105,7 @@ class Bridge final : public ProviderPort, public std::enable_shared_from_this<Br
       last_event_;  // by slot: 1 + the place of what waits for it, so that it can be added to
   std::vector<ProviderWork> provider_work_;
   bool woken_ = false;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};
 };
 
 }  // namespace sentinel::engine

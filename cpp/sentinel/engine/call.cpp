@@ -14,11 +14,17 @@ resilience::FlightSettings flight_settings(const Exchange& exchange) {
   return settings;
 }
 
+}  // namespace
+
+bool shares(const Exchange& exchange) { return exchange.plan && exchange.plan->follow; }
+
+resilience::FlightKey flight_key(const Exchange& exchange) {
+  return {exchange.plan->key.partition, exchange.plan->key.identity, {}};
+}
+
 resilience::FlightForm form_of(const Exchange& exchange) {
   return exchange.facts.stream ? resilience::FlightForm::stream : resilience::FlightForm::plain;
 }
-
-}  // namespace
 
 Call::Call(Runner& owner, std::unique_ptr<Live> leader, net::Executor executor)
     : runner(owner),

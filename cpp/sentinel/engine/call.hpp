@@ -27,6 +27,11 @@ namespace sentinel::engine {
 
 class Runner;
 
+// Whether an exchange shares a call with others of its question, and under which key and form.
+bool shares(const Exchange& exchange);
+resilience::FlightKey flight_key(const Exchange& exchange);  // of one that shares
+resilience::FlightForm form_of(const Exchange& exchange);
+
 // What those who did not send the call are told, and recorded with; it outlives the sender's exchange.
 struct AnswerFacts {
   journal::Outcome outcome = journal::Outcome::done;
@@ -78,7 +83,7 @@ class Call : public std::enable_shared_from_this<Call> {
   bool reading = false;
   bool pausing = false;  // between two attempts
   bool cancelled = false;
-  bool over = false;  // the coroutine has ended
+  bool ended = false;  // what the answer is, is known; the sender's exchange may be gone
   bool progressed = false;
   void (*hang_up)(void*) = nullptr;
   void* source = nullptr;

@@ -96,10 +96,8 @@ net::Awaitable<Result<net::ResponseHead>> ProviderCall::send(const Exchange& exc
   sent_ = true;
   Status arrived = co_await next_answer(timeouts_.first_byte, Waiting::head);
   if (!arrived) co_return std::move(arrived.error());
-  if (answers_.front().status < 200 || answers_.front().status > 599) {
-    ended_ = true;
+  if (answers_.front().status < 200 || answers_.front().status > 599)
     co_return Error(ErrorCode::upstream_error, "the provider gave no valid status");
-  }
   ProviderAnswer head = std::move(answers_.front());
   answers_.pop_front();
   co_return to_head(head.status, head.headers);

@@ -140,7 +140,7 @@ std::optional<Duration> Quotas::take_credential(Exchange& exchange, const RuleSe
 
 void Quotas::settle(Exchange& exchange, Instant now) {
   if (exchange.entry_reservation) {
-    const bool refused = exchange.outcome == journal::Outcome::refused;
+    const bool refused = exchange.outcome == journal::Outcome::refused && !exchange.sent_at;
     if (refused) limits_.refund(*exchange.entry_reservation, now);
     if (!refused) limits_.settle(*exchange.entry_reservation, {}, now);
   }

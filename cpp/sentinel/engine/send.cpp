@@ -60,6 +60,7 @@ bool Sending::take(const Target& target, Instant now) {
 // The next in turn that neither rests nor is used up.
 bool Sending::take_credential(const Upstream& upstream, Instant now) {
   credential_.reset();
+  if (upstream.credentials.empty()) quotas_.take_credential(exchange_, RuleSet{}, now);  // ends what is held
   for (std::size_t tried = 0; tried < upstream.credentials.size(); ++tried) {
     const auto choice = upstream.health->choose(now);
     if (!choice.credential) {

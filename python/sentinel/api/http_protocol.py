@@ -19,7 +19,6 @@ import asyncio
 import contextvars
 import json
 import re
-import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 from urllib.parse import unquote
@@ -74,13 +73,31 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._ready is not None:
             self._begin(self._ready)
+        unanswered = self.cycle is not None and not self.cycle.response_complete
         if not self._in_head:
+            # What came belongs to no head: an empty line, or a body whose reply has gone.
+            if not unanswered and not self.transport.is_closing():
+                self._await_request()
             return
+        if unanswered:
+            return  # reading is paused: a head behind a request that runs is judged in its turn
         self._received_bytes += len(data)
         if self._received_bytes > self.head_bytes:
             self._refuse(431, "headers_too_large", f"the head is over {self.head_bytes} bytes")
         elif self._head_deadline is None:
             self._head_deadline = self.loop.call_later(self.head_seconds, self._expire)
+
+    def _await_request(self) -> None:
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # an answer is being written: nothing may come between its bytes
+        else:
+            super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -148,7 +165,10 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._on_disconnect = None
 
     def _call_on_disconnect(self, callback: Callable[[], None]) -> None:
-        self._on_disconnect = callback
+        if self.transport.is_closing():
+            callback()  # it has left already
+        else:
+            self._on_disconnect = callback
 
     def _end_head(self) -> None:
         self._in_head = False
@@ -178,19 +198,29 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-@types.coroutine
-def _go_on(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+class _Rest:
     """The rest of a coroutine that was begun without a task and waits for this."""
-    while True:
-        failure: BaseException | None = None
-        try:
-            yield waits_for
-        except BaseException as error:
-            failure = error
-        try:
-            waits_for = work.send(None) if failure is None else work.throw(failure)
-        except StopIteration:
-            return
+
+    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._work = work
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        work, waits_for = self._work, self._waits_for
+        while True:
+            failure: BaseException | None = None
+            try:
+                yield waits_for
+            except BaseException as error:
+                failure = error
+            try:
+                waits_for = work.send(None) if failure is None else work.throw(failure)
+            except StopIteration:
+                return
+
+
+async def _go_on(work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    await _Rest(work, waits_for)
 
 
 # What may be in neither a header's name nor its value; their ends are ours.
@@ -250,11 +280,12 @@ class _Cycle(RequestResponseCycle):
         self._head = STATUS_LINE[status] + b"".join(lines) + self._end_of_head(status)
 
     def _begin_checked(self, status: int, fields: bytes) -> None:
-        _, known, rest = fields.rpartition(b"content-length: ")
+        lines = b"\r\n" + fields
+        _, known, rest = lines.rpartition(b"\r\ncontent-length: ")
         if known:
             self.expected_content_length = int(rest[: rest.index(b"\r")])
             self.chunked_encoding = False
-        if b"connection: close\r\n" in fields:
+        if b"\r\nconnection: close\r\n" in lines:
             self.keep_alive = False
             self._says_close = True
         own = b"".join([b"%b: %b\r\n" % pair for pair in self.default_headers])

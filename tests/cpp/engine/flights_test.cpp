@@ -155,6 +155,27 @@ TEST_F(Flights, WhoeverIsSlowOrLeavesTheOthersGetEveryByte) {
   EXPECT_EQ(service.ledger.records().size(), 50U);
 }
 
+// It comes in several deliveries, of which the first must not end it and the second not end it again.
+TEST_F(Flights, ATerminalEventAboveTheCreditIsSettledOnce) {
+  const std::string padding(200'000, 'x');
+  const std::string terminal =
+      "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":"
+      "\"completed\",\"instructions\":\"" +
+      padding + "\",\"output\":[],\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}}\n\n";
+  ScriptedUpstream upstream(
+      [&terminal](Peer& peer, int) { return peer.send(kStreamHead + chunk(terminal) + kLastChunk); });
+  SnapshotText text = leading_to(upstream.port());
+  text.limits = R"({"body_bytes":1048576,"head_bytes":16384,"headers":64,"response_bytes":1048576,)"
+                R"("event_bytes":1048576,"credit_bytes":65536,"in_flight":100})";
+  service.configure(text);
+  const Asked asked =
+      ask({.body = R"({"model":"gpt","stream":true,"input":"hello"})", .endpoint = Endpoint::responses});
+  ASSERT_TRUE(asked.heard->wait_for_end());
+  EXPECT_TRUE(asked.heard->text() == terminal);
+  ASSERT_TRUE(all_gone());
+  EXPECT_EQ(service.ledger.records().size(), 1U);
+}
+
 TEST_F(Flights, ALateJoinerStartsAtTheFirstByte) {
   Hold hold;
   ScriptedUpstream upstream([&hold](Peer& peer, int) {

@@ -300,3 +300,64 @@ def test_a_hot_request_that_fails_after_waiting_is_a_500() -> None:
         raise RuntimeError("of no use")
 
     assert exchange(app, POST, hot=True).startswith(b"HTTP/1.1 500 ")
+
+
+# ---- a connection that says nothing of a request is closed like an idle one ----------------------
+
+
+async def silent_after(*sent: bytes) -> bytes:
+    """What comes until the server hangs up on a client that has sent this and no more."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": [LENGTH_0]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with Serving(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in sent:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return answer
+
+
+LENGTH_0 = (b"content-length", b"0")
+
+
+async def test_s32_empty_lines_do_not_keep_a_connection_open() -> None:
+    assert await silent_after(b"\r\n", b"\r\n") == b""
+
+
+async def test_s32_a_body_whose_reply_has_gone_does_not_keep_a_connection_open() -> None:
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+    assert (await silent_after(head, b"x")).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_length_inside_a_value_is_no_length() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"][BODY]["take"]()
+        fields = ReplyHeaders(b"x-note: content-length: 3\r\n")
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": b"more than three"})
+
+    answer = exchange(app, POST, hot=True)
+    assert b"transfer-encoding: chunked\r\n" in answer
+    assert answer.endswith(b"f\r\nmore than three\r\n0\r\n\r\n")
+
+
+async def test_a_client_that_has_left_is_told_of_as_soon_as_somebody_asks() -> None:
+    told = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope["extensions"][DISCONNECT]["register"](told.set)
+
+    async with Serving(app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST)
+        await writer.drain()
+        writer.close()
+        await asyncio.wait_for(told.wait(), 20)
