@@ -96,7 +96,7 @@ class Peer {
   void reset() {  // the connection ends with RST
     const linger at_once{1, 0};
     ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    ::close(std::exchange(descriptor_, -1));
+    ::close(descriptor_.exchange(-1));
   }
 
   void shut_down() const {
@@ -114,7 +114,7 @@ class Peer {
     return at == std::string::npos ? 0 : std::stoul(request.substr(at + 16));
   }
 
-  int descriptor_;
+  std::atomic<int> descriptor_;  // the server shuts it down from its own thread
   SSL* stream_ = nullptr;
 };
 
