@@ -94,7 +94,8 @@ class _BoundedProtocol(HttpToolsProtocol):
             )
 
     def send_400_response(self, msg: str) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.abort()  # an answer is being written: nothing may come between its bytes
         else:
             super().send_400_response(msg)
