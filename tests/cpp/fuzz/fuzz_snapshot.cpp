@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     require(upstream->timeouts.total.count() > 0);
   }
   for (const auto& route : (*snapshot)->routes) {
-    require(route->total_weight > 0);
+    for (const auto& target : route->targets) require(target.weight > 0 && target.health != nullptr);
     const auto* found = (*snapshot)->find_route(route->name);
     require(found != nullptr && !found->targets.empty() && found->targets.front().upstream != nullptr);
   }
