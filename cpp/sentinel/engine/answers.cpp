@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "sentinel/base/ascii.hpp"
 #include "sentinel/cache/embeddings.hpp"
 #include "sentinel/cache/forms.hpp"
 #include "sentinel/cache/storable.hpp"
@@ -55,6 +56,10 @@ std::optional<std::string> body_for(const Exchange& exchange, const cache::Entry
     return cache::plain_to_stream(protocol, entry.body, wants_usage, parser);
   if (!wants_stream || wants_usage) return entry.body;
   return cache::without_ranges(entry.body, entry.usage_ranges);
+}
+
+std::string_view usual_type(Form form) {
+  return form == Form::stream ? "text/event-stream" : "application/json";
 }
 
 void note_hit(Exchange& exchange, const cache::Entry& entry, Instant now) {
@@ -123,9 +128,9 @@ void Answers::answer_with(Exchange& exchange, const cache::EntryPtr& entry, stre
   auto body = body_for(exchange, *entry, parser);
   if (!body) return;
   note_hit(exchange, *entry, now);
-  const std::string_view type = exchange.facts.stream ? "text/event-stream" : "application/json";
+  const Form form = exchange.plan->form;
   exchange.reply =
-      hit_reply(exchange, entry->form == exchange.plan->form ? entry->content_type : type, std::move(*body));
+      hit_reply(exchange, entry->form == form ? entry->content_type : usual_type(form), std::move(*body));
 }
 
 bool Answers::may_keep(const Exchange& exchange) const {
@@ -149,19 +154,7 @@ cache::Entry Answers::entry_for(const Exchange& exchange, Instant now) const {
   return entry;
 }
 
-namespace {
-
-bool is_visible(std::string_view value) {
-  return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
-}
-
-std::string_view plain_type(Form form) {
-  return form == Form::stream ? "text/event-stream" : "application/json";
-}
-
-}  // namespace
-
-void Answers::keep(Exchange& exchange, std::string_view content_type, std::string body,
+void Answers::keep(Exchange& exchange, std::string_view content_type, std::string_view body,
                    stream::JsonParser& parser, Instant now) const {
   if (!may_keep(exchange) || exchange.plan->embeddings) return;
   const auto protocol = info(exchange.endpoint).protocol;
@@ -170,8 +163,8 @@ void Answers::keep(Exchange& exchange, std::string_view content_type, std::strin
                                  : cache::storable_plain(protocol, body, parser);
   if (!storable.store) return;
   cache::Entry entry = entry_for(exchange, now);
-  entry.content_type = is_visible(content_type) ? content_type : plain_type(entry.form);
-  entry.body = std::move(body);
+  entry.content_type = is_visible(content_type) ? content_type : usual_type(entry.form);
+  entry.body = body;
   entry.usage_ranges = std::move(storable.usage_ranges);
   if (exchange.usage) entry.usage = *exchange.usage;
   entry.cost_micro_usd = exchange.cost_micro_usd;

@@ -32,8 +32,8 @@ class Answers {
   void look_again(Exchange& exchange, stream::JsonParser& parser, Instant now) const;
 
   // `body`: the whole answer as the upstream gave it, terminal event included.
-  void keep(Exchange& exchange, std::string_view content_type, std::string body, stream::JsonParser& parser,
-            Instant now) const;
+  void keep(Exchange& exchange, std::string_view content_type, std::string_view body,
+            stream::JsonParser& parser, Instant now) const;
 
   // The whole reply of an embeddings request of which `body` answers the asked items; those are kept.
   Result<std::string> complete(Exchange& exchange, std::string body, stream::JsonParser& parser,

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <list>
 
+#include "sentinel/base/ascii.hpp"
 #include "sentinel/base/hex.hpp"
 #include "sentinel/engine/model_list.hpp"
 #include "sentinel/engine/replies.hpp"
@@ -125,8 +126,7 @@ struct Pipeline::KnownHeaders {
   bool forwards_ascii() const {
     for (const std::string_view value :
          {anthropic_version, anthropic_beta, openai_beta, idempotency_key, tracestate}) {
-      if (!std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; }))
-        return false;
+      if (!is_visible(value)) return false;
     }
     return true;
   }

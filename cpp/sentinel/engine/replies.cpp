@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sentinel/base/ascii.hpp"
 #include "sentinel/engine/errors.hpp"
 #include "sentinel/engine/upstream_request.hpp"
 
@@ -13,10 +14,6 @@ constexpr std::array<std::string_view, 7> kPassed{
     "content-type",         "retry-after",    "retry-after-ms",    "x-should-retry",
     "openai-processing-ms", "openai-version", "anthropic-version",
 };
-
-bool is_visible(std::string_view value) {
-  return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
-}
 
 std::string cache_status(const Exchange& exchange) {
   std::string text;

@@ -103,6 +103,7 @@ class Runner {
 
   // How the call ends.
   void withdraw(Call& call);
+  void end_answer(Call& call);
   void end_whole(Call& call, int status, std::string body, journal::Outcome outcome);
   void end_stream(Call& call, const std::string& terminal, journal::Outcome outcome);
   void fail(Call& call, Error error);

@@ -17,25 +17,27 @@ void Runner::withdraw(Call& call) {
   if (shares(call.exchange())) flights_.remove(flight_key(call.exchange()), call);
 }
 
-void Runner::end_whole(Call& call, int status, std::string body, journal::Outcome outcome) {
+// What the answer is, is known: what it costs, and what followers are told of it.
+void Runner::end_answer(Call& call) {
   call.ended = true;
-  call.exchange().outcome = outcome;
-  call.status = status;
-  call.whole = std::move(body);
   pipeline_.price(call.exchange());
   note_answer(call);
   withdraw(call);
+}
+
+void Runner::end_whole(Call& call, int status, std::string body, journal::Outcome outcome) {
+  call.exchange().outcome = outcome;
+  call.status = status;
+  call.whole = std::move(body);
+  end_answer(call);
   call.flight().end(call.commands);
   carry_out(call);
 }
 
 void Runner::end_stream(Call& call, const std::string& terminal, journal::Outcome outcome) {
   Exchange& exchange = call.exchange();
-  call.ended = true;
   exchange.outcome = outcome;
-  pipeline_.price(exchange);
-  note_answer(call);
-  withdraw(call);
+  end_answer(call);
   call.terminal_at = call.flight().received_bytes();
   if (call.keeps) call.kept += terminal;
   if (call.keeps && outcome == journal::Outcome::done) {
@@ -50,11 +52,8 @@ void Runner::end_stream(Call& call, const std::string& terminal, journal::Outcom
 
 void Runner::fail(Call& call, Error error) {
   Exchange& exchange = call.exchange();
-  call.ended = true;
   if (!exchange.upstream_ended_at) exchange.upstream_ended_at = loop_.instant();
-  pipeline_.price(exchange);
-  note_answer(call);
-  withdraw(call);
+  end_answer(call);
   call.flight().error(std::move(error), call.commands);
   carry_out(call);
 }
@@ -151,6 +150,7 @@ void Runner::ask_alone(std::unique_ptr<Live> live) {
 // What is known of the answer so far, for those who only follow.
 void Runner::note_answer(Call& call) {
   const Exchange& exchange = call.exchange();
+  if (!shares(exchange)) return;
   call.answered = {exchange.outcome,
                    exchange.error,
                    target_label(exchange),

@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 
+#include "sentinel/base/ascii.hpp"
 #include "sentinel/engine/document.hpp"
 
 namespace sentinel::engine {
@@ -105,11 +106,6 @@ std::optional<UpstreamKind> kind_named(std::string_view name) {
   if (name == "anthropic") return UpstreamKind::anthropic;
   if (name == "python") return UpstreamKind::python;
   return std::nullopt;
-}
-
-// Printable ASCII only: these texts are written into request heads.
-bool is_visible(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
 bool is_request_target(std::string_view path) {
