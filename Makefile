@@ -4,7 +4,7 @@
 #   make test    everything that CI runs
 #   make build   the repaired wheel in dist/, installed in .venv
 #   make lint    format, types, import contracts, layers, stubs
-#   make bench   the ratios of docs/performance.md
+#   make bench   the ratios of docs/performance.md (peers come into .venv-bench)
 #   make fuzz    each fuzz target for FUZZ_SECONDS (default 600)
 #   make soak    long runs
 #   make deps    third-party C sources into build/deps
@@ -99,7 +99,18 @@ fuzz: $(STAMPS)/deps
 soak: $(STAMPS)/tested-wheel
 	.venv-test/bin/python -m pytest -m soak $(PYTEST_ARGS)
 
-bench: $(STAMPS)/tested-wheel
+# The peers of bench/primitives, and nothing else, beside the wheel.
+$(STAMPS)/venv-bench: requirements/bench.txt | system
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(STAMPS)/benched-wheel: $(STAMPS)/wheel $(STAMPS)/venv-bench
+	.venv-bench/bin/pip install $(PIP_FLAGS) --no-index --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+bench: $(STAMPS)/tested-wheel $(STAMPS)/benched-wheel
 	cmake --preset release --log-level=WARNING
 	cmake --build --preset release
 	tools/bench.sh

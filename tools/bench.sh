@@ -9,6 +9,11 @@ for source in bench/cpp/*.cpp; do
   printf -- '-- %s\n' "$bench"
   build/release/"$bench"
 done
+for script in bench/primitives/*_bench.py; do
+  [ -e "$script" ] || continue
+  printf -- '-- %s\n' "$(basename "$script" .py)"
+  .venv-bench/bin/python "$script"
+done
 if [ -e bench/gateway/run.py ]; then
   printf -- '-- gateway\n'
   PATH="$PWD/.venv-test/bin:$PATH" python bench/gateway/run.py

@@ -14,3 +14,4 @@ upgrade=${UPGRADE:+--upgrade}
 compile ${upgrade:-} requirements/test.in -o requirements/test.txt
 compile ${upgrade:-} requirements/run.in -c requirements/test.txt -o requirements/run.txt
 compile ${upgrade:-} requirements/build.in -c requirements/test.txt -o requirements/build.txt
+compile ${upgrade:-} requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
