@@ -55,7 +55,8 @@ class Parameters {
       values[i] = given[i];
       seen[i] = true;
     }
-    if (keywords != nullptr && !match_keywords({given + positional, keyword_count(keywords)}, keywords, values, seen))
+    if (keywords != nullptr &&
+        !match_keywords({given + positional, keyword_count(keywords)}, keywords, values, seen))
       return false;
     for (std::size_t i = 0; i < required_; ++i)
       if (!seen[i]) return refuse("missing argument", names_[i]);
@@ -92,8 +93,8 @@ class Parameters {
   }
 
   bool refuse_count(std::size_t count) const {
-    PyErr_Format(PyExc_TypeError, "%s() takes at most %zu positional arguments, not %zu", function_, positional_,
-                 count);
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zu positional arguments, not %zu", function_,
+                 positional_, count);
     return false;
   }
 
