@@ -1,4 +1,4 @@
-"""docs/library.md: every example on the page runs, and says what is true."""
+"""docs/library.md and docs/library/: every example runs, and says what is true."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from types import ModuleType
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "library.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_of_the_page_runs(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = ModuleType(f"library_page_{number}")
-    monkeypatch.setitem(sys.modules, example.__name__, example)
-    exec(
-        compile(EXAMPLES[number], f"{PAGE.name}, example {number}", "exec", dont_inherit=True),
-        vars(example),
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGES = [DOCS / "library.md", *sorted(DOCS.glob("library/*.md"))]
+EXAMPLES = [
+    pytest.param(page, example, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, example in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     )
+]
 
 
-def test_the_page_has_an_example_of_every_part() -> None:
-    for name in ("TokenCounter", "RateLimiter", "RequireKey"):
-        assert any(f"{name}" in example for example in EXAMPLES)
+@pytest.mark.parametrize(("page", "example"), EXAMPLES)
+def test_an_example_of_the_pages_runs(
+    page: Path, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType(f"library_page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(example, f"{page.name}, an example", "exec", dont_inherit=True), vars(module))
+
+
+@pytest.mark.parametrize("name", ["TokenCounter", "RateLimiter", "RequireKey"])
+def test_the_pages_have_an_example_of_every_part(name: str) -> None:
+    assert any(name in str(example.values[1]) for example in EXAMPLES)
