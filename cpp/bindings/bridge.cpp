@@ -30,7 +30,8 @@ using engine::RequestHead;
 namespace typing = py::typing;
 using HeaderTuple = typing::Tuple<py::bytes, py::bytes>;
 using Headers = typing::Iterable<HeaderTuple>;
-using EventTuple = typing::Tuple<py::int_, py::int_, typing::Optional<py::bytes>, py::bytes, py::bool_>;
+using EventTuple =
+    typing::Tuple<py::int_, py::int_, typing::Optional<py::bytes>, py::bytes, py::bool_, py::bool_>;
 using WorkTuple = typing::Tuple<py::str, py::int_, py::str, py::str, py::str, py::str, py::bool_, py::bytes>;
 
 // Below this a body is decided on faster than the GIL is given back and taken again.
@@ -73,18 +74,12 @@ py::bytes from_headers(const engine::HeaderList& headers) {
   return py::reinterpret_steal<py::bytes>(bytes);
 }
 
-// (id, status, header fields or None, body, more)
+// (id, status, header fields or None, body, more, close)
 EventTuple from_event(const BridgeEvent& event) {
-  py::object headers = event.status == 0 ? py::object(py::none()) : py::object(from_headers(event.headers));
-  return EventTuple(
-      py::make_tuple(event.id, event.status, std::move(headers), to_bytes(event.body), event.more));
-}
-
-std::string padded_copy(std::string_view body) {
-  std::string copy;
-  copy.reserve(body.size() + engine::kBodyPadding);
-  copy.assign(body);
-  return copy;
+  py::object headers =
+      event.headers.empty() ? py::object(py::none()) : py::object(from_headers(event.headers));
+  return EventTuple(py::make_tuple(event.id, event.status, std::move(headers), to_bytes(event.body),
+                                   event.more, event.close));
 }
 
 struct BorrowedHead {
@@ -100,22 +95,36 @@ BorrowedHead to_head(Endpoint endpoint, std::string_view path, const py::bytes& 
   return borrowed;
 }
 
-typing::Union<py::int_, EventTuple> submit(Bridge& self, Endpoint endpoint, std::string_view path,
-                                           const py::bytes& query, const Headers& headers,
-                                           const py::bytes& body, std::string_view peer) {
+using Submitted = typing::Union<py::int_, EventTuple>;
+
+Submitted from_submitted(const Bridge::Submitted& submitted) {
+  if (const auto* id = std::get_if<std::uint64_t>(&submitted)) return Submitted(py::int_(*id));
+  return Submitted(from_event(std::get<BridgeEvent>(submitted)));
+}
+
+// Calls `work`, which touches no Python object, without the GIL if `bytes` are many.
+template <class Work>
+auto unlocked_if_long(std::string_view bytes, Work work) {
+  if (bytes.size() < kLongBody) return work();
+  const py::gil_scoped_release unlocked;
+  return work();
+}
+
+Submitted submit(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
+                 const Headers& headers, const py::bytes& body, std::string_view peer) {
   BorrowedHead borrowed = to_head(endpoint, path, query, headers);
   borrowed.head.peer = peer;
   const std::string_view bytes = view(body);
-  Bridge::Submitted submitted;
-  if (bytes.size() < kLongBody) {
-    submitted = self.submit(borrowed.head, padded_copy(bytes));
-  } else {
-    const py::gil_scoped_release unlocked;
-    submitted = self.submit(borrowed.head, padded_copy(bytes));
-  }
-  if (const auto* id = std::get_if<std::uint64_t>(&submitted))
-    return typing::Union<py::int_, EventTuple>(py::int_(*id));
-  return typing::Union<py::int_, EventTuple>(from_event(std::get<BridgeEvent>(submitted)));
+  return from_submitted(unlocked_if_long(bytes, [&] { return self.submit(borrowed.head, bytes); }));
+}
+
+typing::Optional<Submitted> submit_wire(Bridge& self, const py::bytes& data, std::string_view peer,
+                                        std::size_t most_body_bytes) {
+  const std::string_view bytes = view(data);
+  const auto submitted =
+      unlocked_if_long(bytes, [&] { return self.submit_wire(bytes, peer, most_body_bytes); });
+  if (!submitted) return typing::Optional<Submitted>(py::none());
+  return typing::Optional<Submitted>(from_submitted(*submitted));
 }
 
 EventTuple refuse(Bridge& self, Endpoint endpoint, std::string_view path, const py::bytes& query,
@@ -211,14 +220,18 @@ void bind_bridge(py::module_& module) {
       .def("fileno", &Bridge::descriptor, "Readable when drain() or drain_provider() has something.")
       .def("submit", &submit, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
            py::arg("body"), py::arg("peer") = "",
-           "An id, sent on by flush(), or at once the event that answers: (0, status, header fields, body, "
-           "False).")
+           "An id, sent on by flush(), or at once the event that answers, its id 0.")
+      .def("submit_wire", &submit_wire, py::arg("data"), py::arg("peer"), py::arg("most_body_bytes"),
+           "submit() of a connection's bytes, if they are one whole request for a governed endpoint, else "
+           "None. "
+           "The bodies of its events are bytes for the connection, to be written as they are.")
       .def("flush", &Bridge::flush, "Sends on what was submitted since the last flush.")
       .def("refuse", &refuse, py::arg("endpoint"), py::arg("path"), py::arg("query"), py::arg("headers"),
            py::arg("code"), py::arg("message"), py::arg("param") = "", py::arg("peer") = "",
            "The event that answers a request which the door must refuse.")
-      .def("drain", &drain, "Events (id, status or 0, header fields or None, body, more), in order.")
+      .def("drain", &drain, "Events (id, status or 0, header fields or None, body, more, close), in order.")
       .def("taken", &Bridge::taken, py::arg("id"), py::arg("bytes"), "The client's socket took these bytes.")
+      .def("written", &Bridge::written, py::arg("id"), "The client's socket took all that was drained.")
       .def("cancel", &Bridge::cancel, py::arg("id"), "The client left.")
       .def("drain_provider", &drain_provider,
            "Provider work (kind, call_id, upstream, endpoint, model, request_id, stream, body).")

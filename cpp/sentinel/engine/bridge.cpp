@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -17,12 +18,35 @@ namespace sentinel::engine {
 namespace {
 
 constexpr std::size_t kMostProviderWork = 4096;
+constexpr std::size_t kHeadBytes = 1024;  // about what a head needs on the wire
+constexpr std::size_t kFrameBytes = 32;
 
 std::uint32_t slot_of(std::uint64_t id) { return static_cast<std::uint32_t>(id); }
 std::uint32_t generation_of(std::uint64_t id) { return static_cast<std::uint32_t>(id >> 32U); }
 
 void add_length(Reply& reply) {
   reply.headers.emplace_back("content-length", std::to_string(reply.body.size()));
+}
+
+// The endpoint of a request as it stands on a connection. /v1/query and /v1/models are the door's to shape.
+std::optional<Endpoint> endpoint_of(const net::WholeRequest& request) {
+  constexpr std::array kPosts{Endpoint::chat, Endpoint::completions, Endpoint::embeddings,
+                              Endpoint::responses, Endpoint::messages};
+  for (const Endpoint endpoint : kPosts)
+    if (request.path == info(endpoint).name) return endpoint;
+  return std::nullopt;
+}
+
+std::string padded_copy(std::string_view body) {
+  std::string copy;
+  copy.reserve(body.size() + kBodyPadding);
+  copy.assign(body);
+  return copy;
+}
+
+bool says_close(const HeaderList& headers) {
+  return std::ranges::any_of(
+      headers, [](const auto& field) { return field.first == "connection" && field.second == "close"; });
 }
 
 // One exchange's way back to its bridge.
@@ -65,7 +89,27 @@ Bridge::Bridge(Engine& engine, int eventfd, bool serves_provider)
 
 Bridge::~Bridge() { ::close(eventfd_); }
 
-Bridge::Submitted Bridge::submit(const RequestHead& head, std::string body) {
+Bridge::Submitted Bridge::submit(const RequestHead& head, std::string_view body) {
+  return decide(head, padded_copy(body));
+}
+
+std::optional<Bridge::Submitted> Bridge::submit_wire(std::string_view bytes, std::string_view peer,
+                                                     std::size_t most_body_bytes) {
+  const auto request = net::read_whole_request(bytes, headers_);
+  if (!request || request->body.size() > most_body_bytes) return std::nullopt;
+  const auto endpoint = endpoint_of(*request);
+  if (!endpoint) return std::nullopt;
+  const RequestHead head{*endpoint, request->path, request->query, headers_, peer};
+  Submitted submitted = decide(head, padded_copy(request->body));
+  if (auto* event = std::get_if<BridgeEvent>(&submitted)) {
+    to_wire(*event, net::Length::declared);
+  } else {
+    slots_[slot_of(std::get<std::uint64_t>(submitted))].wire = net::Length::declared;
+  }
+  return submitted;
+}
+
+Bridge::Submitted Bridge::decide(const RequestHead& head, std::string body) {
   if (closed_ || !engine_.alive()) return not_running(head);
   const Instant now = engine_.clock().now();
   auto exchange = engine_.pipeline().decide(lane_, head, std::move(body), now);
@@ -131,10 +175,35 @@ std::vector<BridgeEvent> Bridge::drain() {
     }
   }
   std::erase_if(ready, [this](const BridgeEvent& event) { return find(event.id) == nullptr; });
-  for (const BridgeEvent& event : ready) {
+  for (BridgeEvent& event : ready) {
+    Slot& slot = *find(event.id);
+    if (slot.wire) {
+      slot.unwritten_bytes += static_cast<std::int64_t>(event.body.size());
+      slot.wire = to_wire(event, *slot.wire);
+    }
     if (!event.more) free(event.id);
   }
   return ready;
+}
+
+// Puts into the event's body what of it goes over the connection, and says how what follows will.
+net::Length Bridge::to_wire(BridgeEvent& event, net::Length length) {
+  std::string wire;
+  wire.reserve(event.body.size() + (event.status == 0 ? kFrameBytes : kHeadBytes));
+  if (event.status != 0) {
+    length =
+        net::append_reply_head(wire, event.status, event.headers, date_.at(engine_.clock().now().unix_time));
+    event.close = says_close(event.headers);
+    event.headers.clear();
+  }
+  if (length == net::Length::declared) {
+    wire += event.body;
+  } else {
+    net::append_chunk(wire, event.body);
+    if (!event.more) net::append_last_chunk(wire);
+  }
+  event.body = std::move(wire);
+  return length;
 }
 
 std::vector<ProviderWork> Bridge::drain_provider() {
@@ -153,6 +222,13 @@ std::vector<ProviderWork> Bridge::drain_provider() {
 void Bridge::taken(std::uint64_t id, std::int64_t bytes) {
   const Slot* slot = find(id);
   if (slot != nullptr && slot->flow) slot->flow->runner().taken(slot->flow, bytes);
+}
+
+void Bridge::written(std::uint64_t id) {
+  Slot* slot = find(id);
+  if (slot == nullptr) return;
+  const std::int64_t bytes = std::exchange(slot->unwritten_bytes, 0);
+  if (bytes > 0) taken(id, bytes);
 }
 
 void Bridge::cancel(std::uint64_t id) {
@@ -260,6 +336,8 @@ void Bridge::free(std::uint64_t id) {
   Slot& slot = slots_[slot_of(id)];
   slot.used = false;
   slot.flow.reset();
+  slot.wire.reset();
+  slot.unwritten_bytes = 0;
   ++slot.generation;
   free_slots_.push_back(slot_of(id));
 }

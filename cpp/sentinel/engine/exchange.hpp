@@ -27,13 +27,11 @@
 #include "sentinel/journal/record.hpp"
 #include "sentinel/limit/limit_table.hpp"
 #include "sentinel/metrics/tally.hpp"
+#include "sentinel/net/whole_request.hpp"
 
 namespace sentinel::engine {
 
-struct HeaderView {
-  std::string_view name;  // any case
-  std::string_view value;
-};
+using HeaderView = net::RequestHeader;
 
 // What a door knows of a request; borrowed for the time of the call.
 struct RequestHead {

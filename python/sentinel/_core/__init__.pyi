@@ -284,9 +284,9 @@ class Bridge:
         """
         Cancels what runs; idempotent.
         """
-    def drain(self) -> list[tuple[int, int, bytes | None, bytes, bool]]:
+    def drain(self) -> list[tuple[int, int, bytes | None, bytes, bool, bool]]:
         """
-        Events (id, status or 0, header fields or None, body, more), in order.
+        Events (id, status or 0, header fields or None, body, more, close), in order.
         """
     def drain_provider(self) -> list[tuple[str, int, str, str, str, str, bool, bytes]]:
         """
@@ -310,7 +310,7 @@ class Bridge:
         message: str,
         param: str = "",
         peer: str = "",
-    ) -> tuple[int, int, bytes | None, bytes, bool]:
+    ) -> tuple[int, int, bytes | None, bytes, bool, bool]:
         """
         The event that answers a request which the door must refuse.
         """
@@ -322,9 +322,15 @@ class Bridge:
         headers: collections.abc.Iterable[tuple[bytes, bytes]],
         body: bytes,
         peer: str = "",
-    ) -> int | tuple[int, int, bytes | None, bytes, bool]:
+    ) -> int | tuple[int, int, bytes | None, bytes, bool, bool]:
         """
-        An id, sent on by flush(), or at once the event that answers: (0, status, header fields, body, False).
+        An id, sent on by flush(), or at once the event that answers, its id 0.
+        """
+    def submit_wire(
+        self, data: bytes, peer: str, most_body_bytes: typing.SupportsInt | typing.SupportsIndex
+    ) -> int | tuple[int, int, bytes | None, bytes, bool, bool] | None:
+        """
+        submit() of a connection's bytes, if they are one whole request for a governed endpoint, else None. The bodies of its events are bytes for the connection, to be written as they are.
         """
     def taken(
         self,
@@ -333,6 +339,10 @@ class Bridge:
     ) -> None:
         """
         The client's socket took these bytes.
+        """
+    def written(self, id: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        The client's socket took all that was drained.
         """
 
 class Rate:

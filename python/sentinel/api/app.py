@@ -47,11 +47,13 @@ class GatewayApp(FastAPI):
         else:
             await super().__call__(scope, receive, send)
 
-    def is_hot(self, scope: Scope) -> bool:
-        """Whether this request goes straight to the engine: nothing on its way needs a task."""
+    def straight_to(self) -> Gateway | None:
+        """The gateway, if its server may take governed requests straight to it: nothing of the
+        app is on their way."""
         if self.shortcut is None or len(self.user_middleware) != 1:
-            return False
-        return self.shortcut.endpoint(scope) is not None
+            return None
+        gateway: Gateway = self.state.gateway
+        return gateway
 
 
 def build_app(gateway: Gateway, face: Face) -> GatewayApp:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sentinel.api.client import BODY, expect_answer, peer_of
+from sentinel.api.client import peer_of
 from sentinel.api.errors import error_object
 from sentinel.errors import GatewayError
 from sentinel.gateway import (
@@ -24,7 +24,7 @@ from sentinel.gateway import (
     ErrorCode,
     Event,
     Gateway,
-    ReplyHeaders,
+    header_pairs,
 )
 
 __all__ = ["HOT_PATHS", "HotEndpoint", "HotShortcut", "hot_routes"]
@@ -101,7 +101,7 @@ class HotEndpoint:
         try:
             bridge = self._gateway.bridge()
         except GatewayError as error:
-            await _send_whole(scope, send, _not_started(error))
+            await _send_whole(send, _not_started(error))
             return
         core = bridge.core
         head = (self._endpoint, scope["path"], scope["query_string"], scope["headers"])
@@ -110,27 +110,22 @@ class HotEndpoint:
         except _Refused as refused:
             peer = peer_of(scope)
             event = core.refuse(*head, refused.code, refused.message, peer=peer)
-            await _send_whole(scope, send, event)
+            await _send_whole(send, event)
             return
         except _ClientLeft:
             return
         submitted = core.submit(*head, body, peer_of(scope))
         if isinstance(submitted, tuple):
-            await _send_whole(scope, send, submitted)
+            await _send_whole(send, submitted)
             return
-        answer = expect_answer(bridge, submitted, scope, receive)
+        answer = bridge.expect(submitted, receive)
         try:
-            await _relay(bridge, answer, scope, send)
+            await _relay(bridge, answer, send)
         finally:
             bridge.forget(answer)
 
     async def _read(self, bridge: AsyncBridge, scope: Scope, receive: Receive) -> bytes:
         """The whole body, within its bounds of bytes and time."""
-        here = scope.get("extensions", {}).get(BODY)
-        if here:
-            whole: bytes = here["take"]()
-            self._check(len(whole))
-            return whole
         self._check(declared_length(scope["headers"]))  # before a byte of it is waited for
         with bridge.body_deadlines as deadlines:
             try:
@@ -179,18 +174,18 @@ def _not_started(error: GatewayError) -> Event:
     """The one refusal the engine cannot word, because there is none."""
     body = json.dumps(error_object(503, "not_started", str(error))).encode()
     fields = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-    return (0, 503, fields, body, False)
+    return (0, 503, fields, body, False, False)
 
 
-async def _relay(bridge: AsyncBridge, answer: Answer, scope: Scope, send: Send) -> None:
+async def _relay(bridge: AsyncBridge, answer: Answer, send: Send) -> None:
     event = await answer.next()
     if not event[4]:
         if event[1]:
-            await _send_whole(scope, send, event)
+            await _send_whole(send, event)
         return
-    await _send_head(scope, send, event)
+    await _send_head(send, event)
     while True:
-        _, _, _, body, more = event
+        _, _, _, body, more, _ = event
         if len(body) > _STEP_BYTES and more:
             await _send_in_steps(bridge, answer, send, body)
         else:
@@ -212,12 +207,11 @@ async def _send_in_steps(bridge: AsyncBridge, answer: Answer, send: Send, body: 
         bridge.core.taken(answer.id, len(step))
 
 
-async def _send_whole(scope: Scope, send: Send, event: Event) -> None:
-    await _send_head(scope, send, event)
+async def _send_whole(send: Send, event: Event) -> None:
+    await _send_head(send, event)
     await send({"type": "http.response.body", "body": event[3]})
 
 
-async def _send_head(scope: Scope, send: Send, event: Event) -> None:
-    headers = ReplyHeaders(event[2] or b"")
-    given = headers if BODY in scope.get("extensions", ()) else list(headers)
-    await send({"type": "http.response.start", "status": event[1], "headers": given})
+async def _send_head(send: Send, event: Event) -> None:
+    headers = header_pairs(event[2])
+    await send({"type": "http.response.start", "status": event[1], "headers": headers})

@@ -80,7 +80,7 @@ def _tame_collector() -> None:
 def _server(app: GatewayApp, gateway: Gateway) -> _Server:
     config = uvicorn.Config(
         app,
-        http=http_protocol(gateway.settings, app.is_hot),
+        http=http_protocol(gateway.settings, app.straight_to),
         ws="none",
         lifespan="off",  # the gateway outlives both listeners and is closed by _run
         access_log=False,

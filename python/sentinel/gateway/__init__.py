@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sentinel._core import Endpoint, ErrorCode
-from sentinel.gateway.bridge import Answer, AsyncBridge, Event
+from sentinel.gateway.bridge import Answer, AsyncBridge, Event, Listener
 from sentinel.gateway.gateway import Gateway
-from sentinel.gateway.head import ReplyHeaders
+from sentinel.gateway.head import header_pairs
 from sentinel.gateway.keys import Keys
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Event",
     "Gateway",
     "Keys",
-    "ReplyHeaders",
+    "Listener",
+    "header_pairs",
 ]

@@ -10,23 +10,34 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 from sentinel import _core
 from sentinel.gateway.deadlines import Deadlines
 from sentinel.gateway.provider_port import ProviderPort
 from sentinel.providers import Provider
 
-__all__ = ["Answer", "AsyncBridge", "Event"]
+__all__ = ["Answer", "AsyncBridge", "Event", "Listener"]
 
-# (id, status or 0, header fields or None: see ReplyHeaders, body, more)
-Event = tuple[int, int, bytes | None, bytes, bool]
+# (id, status or 0, header fields or None: see header_pairs, body, more, close)
+Event = tuple[int, int, bytes | None, bytes, bool, bool]
 
 Receive = Callable[[], Awaitable[object]]
 
-_GONE: Event = (0, 0, None, b"", False)
+_GONE: Event = (0, 0, None, b"", False, False)
 # Where the server cannot tell of a client's leaving, a task waits for it. It costs more than a
 # whole decision, and many exchanges end before one would have run: only old ones get it.
 _WATCH_AFTER_SECONDS = 0.01
+
+
+class Listener(Protocol):
+    """Who is told what the engine says about one exchange."""
+
+    def put(self, event: Event) -> None:
+        """The next event; the last one has no more."""
+
+    def abandon(self) -> None:
+        """There will be no further event: the bridge is closed."""
 
 
 class Answer:
@@ -54,14 +65,14 @@ class Answer:
     def put(self, event: Event) -> None:
         """Add an event and wake who waits for it."""
         self._events.append(event)
-        self.wake()
+        self._wake()
 
-    def leave(self) -> None:
-        """The client has left: the exchange is cancelled, `next` says that it is gone."""
-        self._bridge.cancel(self)
+    def abandon(self) -> None:
+        """There will be no further event: `next` says that the client is gone."""
+        self.gone = True
+        self._wake()
 
-    def wake(self) -> None:
-        """Let `next` look again."""
+    def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -80,7 +91,7 @@ class AsyncBridge:
         self.loop = loop
         self.body_deadlines = Deadlines(loop, body_seconds)
         self.core = _core.Bridge(engine, serves_provider=provider is not None)
-        self._answers: dict[int, Answer] = {}
+        self._listeners: dict[int, Listener] = {}
         self._young: list[tuple[Answer, Receive]] = []
         self._flush_due = False
         self._sweep: asyncio.TimerHandle | None = None
@@ -88,20 +99,20 @@ class AsyncBridge:
         self._providers = ProviderPort(self.core, provider)
         loop.add_reader(self.core.fileno(), self._ready)
 
-    def expect(self, id: int, receive: Receive | None) -> Answer:
-        """The answer of a submitted exchange.
-
-        `receive` is watched for the client's leaving; None when somebody calls `Answer.leave`.
-        """
+    def expect(self, id: int, receive: Receive) -> Answer:
+        """The answer of a submitted exchange; `receive` is watched for the client's leaving."""
         answer = Answer(self, id)
-        self._answers[id] = answer
-        if receive is not None:
-            self._watch_later(answer, receive)
+        self.listen(id, answer)
+        self._watch_later(answer, receive)
+        return answer
+
+    def listen(self, id: int, listener: Listener) -> None:
+        """Tell `listener` what the engine says about a submitted exchange."""
+        self._listeners[id] = listener
         if not self._flush_due:
             # After all that is ready now: the engine is woken once for every request of this turn.
             self._flush_due = True
             self.loop.call_soon(self._flush)
-        return answer
 
     def _watch_later(self, answer: Answer, receive: Receive) -> None:
         self._young.append((answer, receive))
@@ -110,9 +121,8 @@ class AsyncBridge:
 
     def cancel(self, answer: Answer) -> None:
         """The client of this answer has left."""
-        self._hang_up(answer)
-        answer.gone = True
-        answer.wake()
+        self.hang_up(answer.id)
+        answer.abandon()
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -120,18 +130,19 @@ class AsyncBridge:
 
     def forget(self, answer: Answer) -> None:
         """The exchange is over for its caller, however it ended; hangs up if it still runs."""
-        self._hang_up(answer)
+        self.hang_up(answer.id)
         if answer.watcher is not None:
             answer.watcher.cancel()
 
-    def _hang_up(self, answer: Answer) -> None:
-        if self._answers.pop(answer.id, None) is not None:
-            self.core.cancel(answer.id)
+    def hang_up(self, id: int) -> None:
+        """Cancel an exchange, if it still runs; nobody is told of it any more."""
+        if self._listeners.pop(id, None) is not None:
+            self.core.cancel(id)
 
     @property
     def busy(self) -> bool:
         """Whether somebody still waits for the end of an answer."""
-        return bool(self._answers)
+        return bool(self._listeners)
 
     def close(self) -> None:
         """Stop listening to the engine. Idempotent."""
@@ -142,20 +153,19 @@ class AsyncBridge:
         self.body_deadlines.close()
         self._providers.close()
         self.core.close()
-        for answer in self._answers.values():
-            answer.gone = True
-            answer.wake()
-        self._answers.clear()
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            listener.abandon()
 
     def _ready(self) -> None:
         events: Iterable[Event] = self.core.drain()
         for event in events:
-            answer = self._answers.get(event[0])
-            if answer is None:
+            listener = self._listeners.get(event[0])
+            if listener is None:
                 continue
             if not event[4]:
-                del self._answers[event[0]]
-            answer.put(event)
+                del self._listeners[event[0]]
+            listener.put(event)
         if self._has_provider:
             self._providers.serve(self.core.drain_provider())
 
@@ -163,7 +173,7 @@ class AsyncBridge:
         self._sweep = None
         young, self._young = self._young, []
         for answer, receive in young:
-            if answer.id in self._answers:
+            if answer.id in self._listeners:
                 answer.watcher = self.loop.create_task(self._watch(answer, receive))
 
     async def _watch(self, answer: Answer, receive: Receive) -> None:

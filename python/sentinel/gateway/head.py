@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-__all__ = ["ReplyHeaders"]
+__all__ = ["header_pairs"]
 
 
-class ReplyHeaders:
-    """The header fields of a reply: `fields` is their text, iterating gives ASGI's pairs.
+def header_pairs(fields: bytes | None) -> list[tuple[bytes, bytes]]:
+    """The header fields of an event, (name, value) each, as ASGI wants them.
 
     The engine has checked them: names are lower case, no value holds a control byte.
     """
-
-    __slots__ = ("fields",)
-
-    def __init__(self, fields: bytes) -> None:
-        self.fields = fields
-
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        for line in self.fields.split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b": ")
-            yield name, value
+    lines = (fields or b"").split(b"\r\n")[:-1]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]

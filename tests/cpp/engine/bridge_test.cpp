@@ -3,7 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "engine/door_support.hpp"
 
@@ -173,6 +178,106 @@ TEST_F(Bridges, AnotherBridgeGoesOnWhenOneCloses) {
   const std::uint64_t id = submit(kPlainRequest);
   ASSERT_TRUE(listen_to_end_of(id));
   EXPECT_EQ(heard[id].status, 200);
+}
+
+// ---- bytes of a connection instead of a parsed head ----------------------------------------------------------------
+
+class WireBridges : public Bridges {
+ protected:
+  static std::string post(const std::string& body, const std::string& path = "/v1/chat/completions") {
+    return "POST " + path + " HTTP/1.1\r\nHost: gateway\r\nX-Api-Key: " + std::string(kCredential) +
+           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  }
+  std::optional<Bridge::Submitted> send(const std::string& bytes, std::size_t most_body_bytes = 1 << 20) {
+    auto submitted = bridge->submit_wire(bytes, "", most_body_bytes);
+    bridge->flush();
+    return submitted;
+  }
+};
+
+TEST_F(WireBridges, ARefusalIsAWholeReplyOnTheWire) {
+  open();
+  const BridgeEvent event = std::get<BridgeEvent>(*send(post("{")));
+  EXPECT_EQ(event.status, 400);
+  EXPECT_TRUE(event.headers.empty());
+  EXPECT_FALSE(event.more);
+  EXPECT_FALSE(event.close);
+  EXPECT_TRUE(event.body.starts_with("HTTP/1.1 400 Bad Request\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"));
+  EXPECT_NE(event.body.find("\r\ncontent-length: "), std::string::npos);
+  EXPECT_TRUE(event.body.ends_with("}"));
+}
+
+TEST_F(WireBridges, WhatIsNotAGovernedRequestIsLeftAloneAndCountsNothing) {
+  open();
+  EXPECT_FALSE(send(post("{", "/v1/models")));
+  EXPECT_FALSE(send(post("{", "/v1/query")));
+  EXPECT_FALSE(send(post("{", "/v1/chat/completions/")));
+  EXPECT_FALSE(send(post("{", "/healthz")));
+  EXPECT_FALSE(send(post("{}", "/v1/chat/completions"), 1));
+  EXPECT_FALSE(send(post("{") + "more"));
+  EXPECT_EQ(engine->metrics().find("status=\"400\""), std::string::npos);
+}
+
+TEST_F(WireBridges, APlainReplyIsOneEventOfBytes) {
+  TestServer server([](Peer& peer, int) {
+    peer.read_request();
+    peer.send(plain_reply(200, kAnswer));
+    peer.wait_for_hang_up();
+  });
+  open(leading_to(server.port()));
+  const auto id = std::get<std::uint64_t>(*send(post(kPlainRequest)));
+  ASSERT_TRUE(listen_to_end_of(id));
+  EXPECT_EQ(heard[id].status, 200);
+  EXPECT_TRUE(heard[id].headers.empty());
+  EXPECT_TRUE(heard[id].text.starts_with("HTTP/1.1 200 OK\r\n"));
+  EXPECT_TRUE(heard[id].text.ends_with("\r\n\r\n" + kAnswer));
+}
+
+TEST_F(WireBridges, AStreamIsChunkedAndItsCreditIsThatOfItsBodies) {
+  TestServer server([](Peer& peer, int) {
+    peer.read_request();
+    peer.send(kStreamHead + chunk("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n") +
+              chunk(kDone) + kLastChunk);
+    peer.wait_for_hang_up();
+  });
+  open(leading_to(server.port()));
+  const auto id = std::get<std::uint64_t>(*send(post(kStreamRequest)));
+  ASSERT_TRUE(listen_until([&] {
+    bridge->written(id);
+    return heard[id].ended;
+  }));
+  const std::string& text = heard[id].text;
+  const std::size_t body = text.find("\r\n\r\n") + 4;
+  EXPECT_NE(text.find("\r\ntransfer-encoding: chunked\r\n"), std::string::npos);
+  EXPECT_TRUE(text.ends_with("0\r\n\r\n"));
+  std::string plain;
+  for (std::size_t at = body;;) {
+    const std::size_t size = std::stoul(text.substr(at), nullptr, 16);
+    at = text.find("\r\n", at) + 2;
+    if (size == 0) break;
+    plain += text.substr(at, size);
+    at += size + 2;
+  }
+  EXPECT_TRUE(plain.ends_with(kDone));
+  bridge->written(id);  // of one that has ended: ignored
+}
+
+TEST_F(WireBridges, AReplyWhileDrainingEndsItsConnection) {
+  EngineOptions given = options();
+  given.drain_delay = std::chrono::seconds(10);
+  open(std::move(given));
+  engine->begin_drain(true);
+  ASSERT_TRUE(eventually([this] { return engine->drain_state() == DrainState::announced; }));
+  const BridgeEvent event = std::get<BridgeEvent>(*send(post("{")));
+  EXPECT_TRUE(event.close);
+  EXPECT_NE(event.body.find("\r\nconnection: close\r\n"), std::string::npos);
+}
+
+TEST_F(WireBridges, AClosedBridgeAnswersFiveHundredThreeOnTheWireToo) {
+  open();
+  bridge->close();
+  const BridgeEvent event = std::get<BridgeEvent>(*send(post("{}")));
+  EXPECT_TRUE(event.body.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
 }
 
 class ProviderBridges : public Doors {

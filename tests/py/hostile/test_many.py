@@ -65,7 +65,7 @@ def test_r11_two_thousand_requests_leave_nothing_behind(strict: Strict) -> None:
     server.idle()
     assert len(server.records()) == recorded + REQUESTS
     bridges = list(server.gateway._bridges.values())
-    assert [len(bridge._answers) for bridge in bridges] == [0] * len(bridges)
+    assert [len(bridge._listeners) for bridge in bridges] == [0] * len(bridges)
     assert "sentinel_in_flight 0" in server.metrics()
     eventually(lambda: descriptors() <= opened + AT_ONCE, "descriptors are given back")
     eventually(lambda: strict.upstream.in_flight == 0, "the upstream serves nobody")

@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel import _core
 from sentinel.config import Settings
-from sentinel.gateway import Answer, AsyncBridge, Gateway, ReplyHeaders
+from sentinel.gateway import Answer, AsyncBridge, Gateway, header_pairs
 from support.serving import APP_KEY, chat_body
 
 __all__ = ["Reply", "ask", "begin", "python_settings", "stream"]
@@ -67,10 +67,10 @@ async def ask(gateway: Gateway, **more: Any) -> Reply:
     if isinstance(answer, Reply):
         return answer
     try:
-        _, status, headers, body, goes_on = await answer.next()
+        _, status, headers, body, goes_on, _ = await answer.next()
         while goes_on:
             bridge.core.taken(answer.id, len(body))
-            _, _, _, piece, goes_on = await answer.next()
+            _, _, _, piece, goes_on, _ = await answer.next()
             body += piece
         return _reply(status, headers, body)
     finally:
@@ -84,7 +84,7 @@ async def stream(gateway: Gateway, **more: Any) -> AsyncIterator[bytes]:
     try:
         goes_on = True
         while goes_on:
-            _, _, _, piece, goes_on = await answer.next()
+            _, _, _, piece, goes_on, _ = await answer.next()
             if piece:
                 yield piece
                 bridge.core.taken(answer.id, len(piece))
@@ -95,6 +95,6 @@ async def stream(gateway: Gateway, **more: Any) -> AsyncIterator[bytes]:
 def _reply(status: int, headers: Any, body: bytes) -> Reply:
     return Reply(
         status,
-        {name.decode(): value.decode() for name, value in ReplyHeaders(headers or b"")},
+        {name.decode(): value.decode() for name, value in header_pairs(headers)},
         body,
     )

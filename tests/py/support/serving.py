@@ -146,17 +146,20 @@ class GatewayServer(HttpAddress):
 
     @classmethod
     @contextmanager
-    def of(cls, app: FastAPI, gateway: Gateway) -> Iterator[GatewayServer]:
+    def of(
+        cls, app: FastAPI, gateway: Gateway, keep_alive_seconds: float = 5.0
+    ) -> Iterator[GatewayServer]:
         """Any app; its lifespan runs."""
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http=http_protocol(gateway.settings, getattr(app, "is_hot", lambda scope: False)),
+            http=http_protocol(gateway.settings, getattr(app, "straight_to", lambda: None)),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=keep_alive_seconds,  # type: ignore[arg-type]  # a timer takes any
             timeout_graceful_shutdown=2,
         )
         server = _Uvicorn(config)

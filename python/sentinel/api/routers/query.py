@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from sentinel.api.client import expect_answer, peer_of
+from sentinel.api.client import peer_of
 from sentinel.api.deps import GatewayDep
 from sentinel.api.schemas.query import Query, QueryAnswer
-from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway, ReplyHeaders
+from sentinel.gateway import AsyncBridge, Endpoint, ErrorCode, Event, Gateway, header_pairs
 
 __all__ = ["router"]
 
@@ -28,6 +28,7 @@ _BODY = {
     "content": {"application/json": {"schema": Query.model_json_schema()}},
 }
 _KEPT = {b"content-type", b"content-length"}
+_GONE: Event = (0, 499, None, b"", False, False)  # nobody reads it
 
 
 class _Refused(Exception):
@@ -57,9 +58,9 @@ async def query(request: Request, gateway: GatewayDep) -> Response:
         why = (refused.code, refused.message, refused.param)
         event = bridge.core.refuse(*_head(request), *why, peer)
     except ClientDisconnect:
-        event = (0, 499, b"", b"", False)
-    _, status, headers, body, _ = event
-    kept = {name: value for name, value in ReplyHeaders(headers or b"") if name not in _KEPT}
+        event = _GONE
+    _, status, headers, body, _, _ = event
+    kept = {name: value for name, value in header_pairs(headers) if name not in _KEPT}
     if status == 200:
         body = json.dumps(_answer(body, kept).model_dump()).encode()
     response = Response(body, status, media_type="application/json")
@@ -110,10 +111,10 @@ async def _ask(bridge: AsyncBridge, question: Query, request: Request) -> Event:
     submitted = bridge.core.submit(endpoint, path, query_string, headers, body, peer)
     if isinstance(submitted, tuple):
         return submitted
-    answer = expect_answer(bridge, submitted, request.scope, request.receive)
+    answer = bridge.expect(submitted, request.receive)
     try:
         event = await answer.next()
-        return event if event[1] else (0, 499, b"", b"", False)
+        return event if event[1] else _GONE
     finally:
         bridge.forget(answer)
 
