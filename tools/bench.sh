@@ -18,5 +18,6 @@ if [ -e bench/gateway/run.py ]; then
   printf -- '-- gateway\n'
   PATH="$PWD/.venv-test/bin:$PATH" python bench/gateway/run.py
 fi
-printf -- '-- savings\n'
-PATH="$PWD/.venv-test/bin:$PATH" python bench/savings/run.py
+printf -- '-- savings and coalescing\n'
+PATH="$PWD/.venv-test/bin:$PATH" python bench/cache/savings.py
+PATH="$PWD/.venv-test/bin:$PATH" python bench/cache/coalescing.py

@@ -1,6 +1,6 @@
 """What the exact cache saves on a published stream of questions with 15 % literal repeats.
 
-    python bench/savings/run.py
+    python bench/cache/savings.py
 
 The stream is every question of `questions.csv` once, in a seeded order, and between them repeats
 of questions asked before, each drawn uniformly from those, until they are 15 % of all. It goes one
@@ -17,23 +17,16 @@ import http.client
 import json
 import random
 import re
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from processes import KEY, MODEL, gateway_and_upstream
 
 __all__ = ["main", "stream"]
 
 HERE = Path(__file__).resolve().parent
-KEY = "sk-bench-key-of-the-savings-stream"
-MODEL = "gpt-4o-mini"
 REPEATS = 0.15
 ANSWER_TOKENS = 120
-START_SECONDS = 30.0
 
 
 def stream(questions: list[str], repeats: float, seed: int) -> list[str]:
@@ -48,51 +41,6 @@ def stream(questions: list[str], repeats: float, seed: int) -> list[str]:
     for place in range(total):
         asked.append(draw.choice(asked) if place in again else next(pending))
     return asked
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    """A process that listens on `port`, ended at the end."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not listens(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} does not listen")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(15)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def configuration(directory: Path, port: int, admin: int, upstream: int) -> Path:
-    """One route, cached; the shipped prices."""
-    path = directory / "sentinel.yaml"
-    path.write_text(
-        "version: 1\n"
-        f"server: {{port: {port}, data_dir: {directory / 'data'}}}\n"
-        f"admin: {{port: {admin}, key: {KEY}-admin}}\n"
-        f"upstreams: {{scripted: {{base_url: 'http://127.0.0.1:{upstream}/v1'}}}}\n"
-        f"routes: {{{MODEL}: {{targets: [{{upstream: scripted}}], cache: {{ttl: 1h}}}}}}\n"
-        f"keys: [{{id: bench, key: {KEY}}}]\n"
-        "log: {level: error}\n"
-    )
-    return path
 
 
 def ask_all(port: int, questions: list[str]) -> None:
@@ -132,15 +80,12 @@ def main() -> int:
     with (HERE / "questions.csv").open(newline="") as file:
         questions = [row["text"] for row in csv.DictReader(file)]
     asked = stream(questions, REPEATS, options.seed)
-    port, admin, upstream = free_port(), free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="bench-savings-") as name:
-        config = configuration(Path(name), port, admin, upstream)
-        script = f"chunks={ANSWER_TOKENS}"
-        mock = [sys.executable, "-m", "sentinel.testing", "--port", str(upstream)]
-        serve = [options.serve, "serve", "--config", str(config), "--door", "asgi"]
-        with running([*mock, "--default", script], upstream), running(serve, port):
-            ask_all(port, asked)
-            found = figures(admin)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-savings-") as name,
+        gateway_and_upstream(options.serve, Path(name), f"chunks={ANSWER_TOKENS}") as ports,
+    ):
+        ask_all(ports.gateway, asked)
+        found = figures(ports.admin)
     hits, calls = found["cache_requests hit-exact"], len(asked)
     per_thousand = 1000 * found["saved_usd hit-exact"] / calls
     paid = 1000 * found["cost"] / calls
