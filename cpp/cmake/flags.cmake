@@ -13,8 +13,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2") # asserts stay in: a broken promise must stop the process, not corrupt an account
 set(CMAKE_C_FLAGS_RELEASE "-O2")
-set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1 -fno-omit-frame-pointer")
-set(CMAKE_C_FLAGS_DEBUG "-O1 -g1 -fno-omit-frame-pointer")
+set(CMAKE_CXX_FLAGS_DEBUG "-Og -g1 -fno-omit-frame-pointer")
+set(CMAKE_C_FLAGS_DEBUG "-Og -g1 -fno-omit-frame-pointer")
 
 if(SENTINEL_SANITIZE)
   add_compile_options(-fsanitize=${SENTINEL_SANITIZE} -fno-sanitize-recover=all)
