@@ -36,6 +36,8 @@ Bucket* BucketShard::find_or_make(const BucketKey& key, const Rule& rule, Instan
 }
 
 void BucketShard::touch(Bucket& bucket) {
+  const bool is_rate = std::holds_alternative<Rate>(bucket.rule);
+  if (is_rate && bucket.full_at_least <= bucket.gcra.as_of) return;  // it is full at as_of at the earliest
   const Duration truth = truly_full_at(bucket);
   if (truth < bucket.full_at_least) place(bucket, truth);
 }

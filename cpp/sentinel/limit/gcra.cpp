@@ -31,10 +31,26 @@ void add_debt(Gcra& bucket, const Rate& rate, std::int64_t units) {
 
 }  // namespace
 
+Int128 used_at(const Gcra& bucket, const Rate& rate, Duration now) {
+  return debt_at(bucket, rate, now) + ticks(bucket.held, rate);
+}
+
+std::int64_t remaining_after(Int128 used, const Rate& rate) {
+  const Int128 burst = ticks(rate.burst(), rate);
+  return used < burst ? static_cast<std::int64_t>((burst - used) / rate.period().count()) : 0;
+}
+
+Duration reset_after(Int128 used, const Rate& rate) { return time_for(used, rate); }
+
+bool admits(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
+  return cost <= rate.burst() &&
+         used_at(bucket, rate, now) + ticks(sane(cost), rate) <= ticks(rate.burst(), rate);
+}
+
 Decision decide(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
   const Int128 burst = ticks(rate.burst(), rate);
   const Int128 wanted = ticks(sane(cost), rate);
-  Int128 used = debt_at(bucket, rate, now) + ticks(bucket.held, rate);
+  Int128 used = used_at(bucket, rate, now);
   Decision decision;
   if (cost > rate.burst()) {
     decision.verdict = Verdict::never;
@@ -44,25 +60,31 @@ Decision decide(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t
   } else {
     used += wanted;
   }
-  if (used < burst) decision.remaining = static_cast<std::int64_t>((burst - used) / rate.period().count());
-  decision.reset_after = time_for(used, rate);
+  decision.remaining = remaining_after(used, rate);
+  decision.reset_after = reset_after(used, rate);
   return decision;
 }
 
 Decision try_charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
   const Decision decision = decide(bucket, rate, now, cost);
-  if (!decision.allowed()) return decision;
-  advance(bucket, rate, now);
-  add_debt(bucket, rate, sane(cost));
+  if (decision.allowed()) charge(bucket, rate, now, cost);
   return decision;
 }
 
 Decision try_reserve(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
   const Decision decision = decide(bucket, rate, now, cost);
-  if (!decision.allowed()) return decision;
+  if (decision.allowed()) hold(bucket, rate, now, cost);
+  return decision;
+}
+
+void charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
+  advance(bucket, rate, now);
+  add_debt(bucket, rate, sane(cost));
+}
+
+void hold(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
   advance(bucket, rate, now);
   bucket.held += sane(cost);
-  return decision;
 }
 
 void settle(Gcra& bucket, const Rate& rate, Duration now, std::int64_t reserved, std::int64_t actual) {

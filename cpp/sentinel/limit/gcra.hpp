@@ -44,12 +44,25 @@ struct Gcra {
   Duration as_of{0};
 };
 
+// What is used at `now`, in ticks: debt and what is held. What it means for a caller is computed from it when asked for,
+// since that takes divisions which a decision does not.
+Int128 used_at(const Gcra& bucket, const Rate& rate, Duration now);
+std::int64_t remaining_after(Int128 used, const Rate& rate);  // 0 if the bucket is overdrawn
+Duration reset_after(Int128 used, const Rate& rate);          // until the bucket is full again
+
 // What would happen; changes nothing.
 Decision decide(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+
+// Whether decide() would allow it.
+bool admits(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 
 // Decide and, if allowed, take: as debt at once, or held until settle or refund.
 Decision try_charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 Decision try_reserve(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+
+// Take what decide() or admits() has allowed.
+void charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+void hold(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 
 // The end of what try_reserve took: `actual` becomes debt, more or less than was reserved.
 void settle(Gcra& bucket, const Rate& rate, Duration now, std::int64_t reserved, std::int64_t actual);
