@@ -227,7 +227,7 @@ Breaker* core_of(PyObject* self) {
 }
 
 // As CircuitBreaker.__init__ has checked it.
-int breaker_init(PyObject* self, PyObject* args, PyObject* keywords) {
+PyObject* breaker_init(PyObject* self, PyObject* args, PyObject* keywords) {
   static const char* names[] = {"name",
                                 "failure_rate_percent",
                                 "slow_rate_percent",
@@ -264,21 +264,21 @@ int breaker_init(PyObject* self, PyObject* args, PyObject* keywords) {
           &settings.window_calls, &window, &settings.window_buckets, &settings.minimum_calls, &wait,
           &settings.wait_factor, &longest, &settings.jitter_percent, &settings.probes, &probe, &half_open,
           &recorded, &ignored, &clock, &on_change, &open_error, &seed))
-    return -1;
+    return nullptr;
   const auto write = [](double seconds, Duration& out) { return to_duration(seconds, out); };
   if (!write(slow, settings.slow_duration) || !write(window, settings.window_length) ||
       !write(wait, settings.open_wait) || !write(longest, settings.longest_wait) ||
       !write(probe, settings.probe_timeout) || !write(half_open, settings.longest_half_open))
-    return -1;
+    return nullptr;
   settings.window = by_time != 0 ? resilience::WindowKind::time : resilience::WindowKind::count;
   auto* breaker = as_breaker(self);
   if (breaker->core != nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a breaker is initialised once");
-    return -1;
+    return nullptr;
   }
   if (const Status valid = resilience::validate(settings); !valid) {
     PyErr_SetString(PyExc_ValueError, valid.error().message.c_str());
-    return -1;
+    return nullptr;
   }
   breaker->core = new Breaker{CircuitBreaker(settings, seed), settings};
   breaker->name = Py_NewRef(name);
@@ -287,7 +287,7 @@ int breaker_init(PyObject* self, PyObject* args, PyObject* keywords) {
   breaker->open_error = Py_NewRef(open_error);
   breaker->clock = clock == Py_None ? nullptr : Py_NewRef(clock);
   breaker->on_change = on_change == Py_None ? nullptr : Py_NewRef(on_change);
-  return 0;
+  Py_RETURN_NONE;
 }
 
 int breaker_traverse(PyObject* self, visitproc visit, void* arg) {
@@ -419,10 +419,9 @@ PyObject* breaker_counts(PyObject* self, PyObject*) {
   if (!read_clock(as_breaker(self)->clock, now)) return nullptr;
   Breaker& core = *as_breaker(self)->core;
   const OutcomeCounts counts = core.machine.outcomes({now, now});
-  const bool probing = core.machine.state() == BreakerState::half_open;
-  const std::uint64_t least = probing ? core.settings.probes : core.settings.minimum_calls;
+  const bool tells = core.machine.tells_rates({now, now});
   return Py_BuildValue("(KKKKO)", counts.calls, counts.failed, counts.slow, core.machine.refused(),
-                       counts.calls >= least ? Py_True : Py_False);
+                       tells ? Py_True : Py_False);
 }
 
 // By hand
@@ -889,7 +888,14 @@ PyType_Spec guard_spec = {"sentinel._core.GuardedFunction", sizeof(GuardObject),
                               Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                           guard_slots};
 
+// __init__ is a method, not a slot: so its signature stands in the stubs. Only the Python class calls it.
 PyMethodDef breaker_methods[] = {
+    {"__init__", as_method(&breaker_init), METH_VARARGS | METH_KEYWORDS,
+     "__init__(self, *, name: str, failure_rate_percent: int, slow_rate_percent: int, slow_seconds: float, "
+     "by_time: bool, window_calls: int, window_seconds: float, window_buckets: int, minimum_calls: int, "
+     "wait_seconds: float, wait_factor: int, longest_wait_seconds: float, jitter_percent: int, probes: int, "
+     "probe_seconds: float, half_open_seconds: float, recorded: object, ignored: object, clock: object, "
+     "on_change: object, open_error: type, seed: int) -> None"},
     {"allow", &breaker_allow, METH_NOARGS, "allow(self) -> bool\n\nWhether a call may pass now."},
     {"record_success", as_method(&breaker_success), METH_FASTCALL | METH_KEYWORDS,
      "record_success(self, seconds: float = 0.0) -> None\n\nA call that allow() let pass went well."},
@@ -925,8 +931,6 @@ PyGetSetDef breaker_attributes[] = {
     {}};
 
 PyType_Slot breaker_slots[] = {{Py_tp_doc, const_cast<char*>("A circuit breaker. See sentinel.resilience.")},
-                               {Py_tp_new, reinterpret_cast<void*>(&PyType_GenericNew)},
-                               {Py_tp_init, reinterpret_cast<void*>(&breaker_init)},
                                {Py_tp_dealloc, reinterpret_cast<void*>(&breaker_free)},
                                {Py_tp_traverse, reinterpret_cast<void*>(&breaker_traverse)},
                                {Py_tp_clear, reinterpret_cast<void*>(&breaker_clear)},

@@ -442,30 +442,30 @@ std::unique_ptr<Limiter> make_limiter(const LimiterArguments& given) {
   return std::make_unique<Limiter>(plan.release(), bounds, given.seed);
 }
 
-int limiter_init(PyObject* self, PyObject* args, PyObject* keywords) {
+PyObject* limiter_init(PyObject* self, PyObject* args, PyObject* keywords) {
   static const char* names[] = {"rates",        "concurrency", "clock",    "max_keys",
                                 "hold_seconds", "seed",        "headroom", nullptr};
   LimiterArguments given;
   if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!LOLdKO", const_cast<char**>(names), &PyTuple_Type,
                                    &given.rates, &given.concurrency, &given.clock, &given.max_keys,
                                    &given.hold_seconds, &given.seed, &given.headroom))
-    return -1;
+    return nullptr;
   auto* limiter = as_limiter(self);
   if (limiter->core != nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a limiter is initialised once");
-    return -1;
+    return nullptr;
   }
   try {
     limiter->core = make_limiter(given).release();
   } catch (py::error_already_set& error) {
     error.restore();
-    return -1;
+    return nullptr;
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_ValueError, error.what());
-    return -1;
+    return nullptr;
   }
   limiter->clock = given.clock == Py_None ? nullptr : Py_NewRef(given.clock);
-  return 0;
+  Py_RETURN_NONE;
 }
 
 // Any str is a key; one with lone surrogates has no UTF-8 and is encoded aside.
@@ -597,25 +597,28 @@ void limiter_free(PyObject* self) {
   Py_DECREF(type);
 }
 
+// __init__ is a method, not a slot: so its signature stands in the stubs. Only the Python classes call it.
 PyMethodDef limiter_methods[] = {
+    {"__init__", as_method(&limiter_init), METH_VARARGS | METH_KEYWORDS,
+     "__init__(self, *, rates: tuple[Rate, ...], concurrency: int, clock: object, max_keys: int, "
+     "hold_seconds: float, "
+     "seed: int, headroom: type) -> None"},
     {"acquire", as_method(&limiter_acquire), METH_FASTCALL | METH_KEYWORDS,
-     "acquire(self, key: str, cost: object = 1, now: float | None = None) -> Decision\n\n"
+     "acquire(self, key: str, cost: typing.Any = 1, now: float | None = None) -> typing.Any\n\n"
      "Takes the cost for the key now, if every rule allows it."},
     {"settle", as_method(&limiter_settle), METH_FASTCALL | METH_KEYWORDS,
-     "settle(self, reservation: Reservation, actual: object, now: float | None = None) -> bool\n\n"
+     "settle(self, reservation: typing.Any, actual: typing.Any, now: float | None = None) -> bool\n\n"
      "What was really used takes the place of what was held; False if the reservation has ended before."},
     {"release", as_method(&limiter_release), METH_FASTCALL | METH_KEYWORDS,
-     "release(self, reservation: Reservation, now: float | None = None) -> bool\n\n"
+     "release(self, reservation: typing.Any, now: float | None = None) -> bool\n\n"
      "What was held was used; False if the reservation has ended before."},
     {"refund", as_method(&limiter_refund), METH_FASTCALL | METH_KEYWORDS,
-     "refund(self, reservation: Reservation, now: float | None = None) -> bool\n\n"
+     "refund(self, reservation: typing.Any, now: float | None = None) -> bool\n\n"
      "Everything comes back; False if the reservation has ended before."},
     {}};
 
 PyType_Slot limiter_slots[] = {
     {Py_tp_doc, const_cast<char*>("Buckets by key, for some rules. See sentinel.limits.")},
-    {Py_tp_new, reinterpret_cast<void*>(&PyType_GenericNew)},
-    {Py_tp_init, reinterpret_cast<void*>(&limiter_init)},
     {Py_tp_dealloc, reinterpret_cast<void*>(&limiter_free)},
     {Py_tp_traverse, reinterpret_cast<void*>(&limiter_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(&limiter_clear)},
@@ -640,7 +643,7 @@ struct BucketObject {
 
 BucketObject* as_bucket(PyObject* self) { return reinterpret_cast<BucketObject*>(self); }
 
-int bucket_init(PyObject* self, PyObject* args, PyObject* keywords) {
+PyObject* bucket_init(PyObject* self, PyObject* args, PyObject* keywords) {
   static const char* names[] = {"amount", "period_microseconds", "burst", "clock", nullptr};
   long long amount = 0;
   long long period = 0;
@@ -648,20 +651,20 @@ int bucket_init(PyObject* self, PyObject* args, PyObject* keywords) {
   PyObject* clock = nullptr;
   if (!PyArg_ParseTupleAndKeywords(args, keywords, "LLLO", const_cast<char**>(names), &amount, &period,
                                    &burst, &clock))
-    return -1;
+    return nullptr;
   const auto rate = Rate::make(Kind::requests, amount, Duration{period}, burst);
   if (!rate) {
     PyErr_SetString(PyExc_ValueError, rate.error().message.c_str());
-    return -1;
+    return nullptr;
   }
   auto* bucket = as_bucket(self);
   if (bucket->core != nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a bucket is initialised once");
-    return -1;
+    return nullptr;
   }
   bucket->core = new Bucket{*rate, {}};
   bucket->clock = clock == Py_None ? nullptr : Py_NewRef(clock);
-  return 0;
+  Py_RETURN_NONE;
 }
 
 struct Ask {
@@ -736,6 +739,8 @@ void bucket_free(PyObject* self) {
 }
 
 PyMethodDef bucket_methods[] = {
+    {"__init__", as_method(&bucket_init), METH_VARARGS | METH_KEYWORDS,
+     "__init__(self, *, amount: int, period_microseconds: int, burst: int, clock: object) -> None"},
     {"try_acquire", as_method(&bucket_try_acquire), METH_FASTCALL | METH_KEYWORDS,
      "try_acquire(self, cost: int = 1, now: float | None = None) -> bool\n\n"
      "Takes cost now, or nothing: whether it did."},
@@ -748,8 +753,6 @@ PyMethodDef bucket_methods[] = {
 
 PyType_Slot bucket_slots[] = {
     {Py_tp_doc, const_cast<char*>("One bucket of whole units. See sentinel.limits.")},
-    {Py_tp_new, reinterpret_cast<void*>(&PyType_GenericNew)},
-    {Py_tp_init, reinterpret_cast<void*>(&bucket_init)},
     {Py_tp_dealloc, reinterpret_cast<void*>(&bucket_free)},
     {Py_tp_traverse, reinterpret_cast<void*>(&bucket_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(&bucket_clear)},

@@ -26,17 +26,32 @@ std::uint64_t fold(std::uint64_t left, std::uint64_t right) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
 }
 
+template <class Word>
+Word first_bytes(std::string_view text) {
+  Word word = 0;
+  std::memcpy(&word, text.data(), sizeof word);
+  return word;
+}
+
+// At most 8 bytes as one word: from both ends where there are 4, so that no copy has a length of its own.
+std::uint64_t last_word(std::string_view text) {
+  if (text.size() >= 4) {
+    const std::uint64_t low = first_bytes<std::uint32_t>(text);
+    return low | std::uint64_t{first_bytes<std::uint32_t>(text.substr(text.size() - 4))} << 32U;
+  }
+  std::uint64_t word = 0;
+  for (const char c : text) word = word << 8U | static_cast<std::uint8_t>(c);
+  return word;
+}
+
 // A multiply-and-fold hash keyed by the table's seed (after wyhash, Wang Yi 2019).
 std::uint64_t hash_of(std::string_view text, std::uint64_t salt) {
   std::uint64_t hash = fold(salt ^ 0xa0761d6478bd642fU, text.size() ^ 0xe7037ed1a0b428dbU);
-  while (!text.empty()) {
-    std::uint64_t word = 0;
-    const std::size_t size = std::min(text.size(), sizeof word);
-    std::memcpy(&word, text.data(), size);
-    hash = fold(hash ^ word ^ 0x8ebc6af09c88c6e3U, salt ^ 0x589965cc75374cc3U);
-    text.remove_prefix(size);
+  while (text.size() > sizeof(std::uint64_t)) {
+    hash = fold(hash ^ first_bytes<std::uint64_t>(text) ^ 0x8ebc6af09c88c6e3U, salt ^ 0x589965cc75374cc3U);
+    text.remove_prefix(sizeof(std::uint64_t));
   }
-  return fold(hash, 0x1d8e4e27c47d124fU);
+  return fold(hash ^ last_word(text) ^ 0x8ebc6af09c88c6e3U, salt ^ 0x1d8e4e27c47d124fU);
 }
 
 // Locks the shards of a mask in ascending order.

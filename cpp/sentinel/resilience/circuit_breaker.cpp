@@ -212,8 +212,10 @@ void CircuitBreaker::enter(BreakerState state) {
 
 void CircuitBreaker::open(Instant now) {
   const OutcomeCounts counts = outcomes(now);
+  const bool rates = tells_rates(now);
   enter(BreakerState::open);
   opened_by_ = counts;
+  opened_by_rates_ = rates;
   const Duration wait = next_wait();
   open_until_ = {now.monotonic + wait, now.unix_time + wait};
   ++openings_;
@@ -265,6 +267,12 @@ void CircuitBreaker::reset() {
   disable();
   disabled_ = false;
   refused_ = 0;
+}
+
+bool CircuitBreaker::tells_rates(Instant now) {
+  if (state_ == BreakerState::open) return opened_by_rates_;
+  if (state_ == BreakerState::half_open) return probed_.calls >= settings_.probes;
+  return window_.counts(now).calls >= settings_.minimum_calls;
 }
 
 OutcomeCounts CircuitBreaker::outcomes(Instant now) {

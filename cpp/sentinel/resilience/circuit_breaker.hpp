@@ -139,6 +139,8 @@ class CircuitBreaker {
   OutcomeCounts counts(Instant now) { return window_.counts(now); }
   // Those that matter in its state: of the window, of the probes, or those that opened it.
   OutcomeCounts outcomes(Instant now);
+  // Whether they are enough calls to tell a rate.
+  bool tells_rates(Instant now);
   std::uint64_t refused() const { return refused_; }
 
   BreakerSnapshot snapshot(Instant now) const;
@@ -174,6 +176,7 @@ class CircuitBreaker {
   std::uint32_t openings_ = 0;
   OutcomeCounts probed_;     // what the probes of this HALF_OPEN came to
   OutcomeCounts opened_by_;  // what made it OPEN
+  bool opened_by_rates_ = false;
   bool disabled_ = false;
   Instant open_until_;
   Instant half_open_since_;

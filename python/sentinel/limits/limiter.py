@@ -82,9 +82,7 @@ class RateLimiter(_core.RateLimiter):
             most the call may need. `now` stands for the clock, on its axis.
             """
 
-        def settle(
-            self, reservation: Reservation, actual: Cost, now: float | None = None
-        ) -> bool:
+        def settle(self, reservation: Reservation, actual: Cost, now: float | None = None) -> bool:
             """Let what the call really used take the place of what was held.
 
             Less is free again at once, more is owed; requests stay counted. False, and no change,

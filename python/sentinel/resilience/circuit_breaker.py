@@ -16,9 +16,7 @@ from sentinel.errors import CircuitOpenError
 __all__ = ["BreakerMetrics", "BreakerState", "CircuitBreaker"]
 
 BreakerState = Literal["closed", "half_open", "open", "forced_open", "forced_closed", "disabled"]
-Exceptions = (
-    type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-)
+Exceptions = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -168,8 +166,9 @@ class CircuitBreaker(_core.CircuitBreaker):
         """Counts and rates of this moment."""
         state = self.state
         calls, failed, slow, refused, enough = self.counts()
-        rates = (100 * failed / calls, 100 * slow / calls) if enough else (None, None)
-        return BreakerMetrics(state, calls, failed, slow, *rates, refused)
+        failure_rate = 100 * failed / calls if enough else None
+        slow_call_rate = 100 * slow / calls if enough else None
+        return BreakerMetrics(state, calls, failed, slow, failure_rate, slow_call_rate, refused)
 
     async def __aenter__(self: _Self) -> _Self:
         self.__enter__()

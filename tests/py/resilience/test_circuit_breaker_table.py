@@ -94,17 +94,34 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         f"{PROBING} allow fail allow ok allow ok allow ok state=closed {ZERO} "
         "allow ok calls=1 failed=0",
     ),
-    ("probes at the threshold open it", {}, f"{PROBING} allow ok allow ok allow fail allow fail state=open"),
-    ("half_open tells no rate before all probes", {}, f"{PROBING} allow fail failure_rate=None calls=1"),
-    ("a report without a probe is none", {}, f"{PROBING} fail fail fail fail state=half_open calls=0"),
+    (
+        "probes at the threshold open it",
+        {},
+        f"{PROBING} allow ok allow ok allow fail allow fail state=open",
+    ),
+    (
+        "half_open tells no rate before all probes",
+        {},
+        f"{PROBING} allow fail failure_rate=None calls=1",
+    ),
+    (
+        "a report without a probe is none",
+        {},
+        f"{PROBING} fail fail fail fail state=half_open calls=0",
+    ),
     ("reset forgets the window", {}, f"ok fail calls=2 failed=1 reset! {ZERO} state=closed"),
     ("reset forgets refusals", {}, "open! refused refused=1 reset! refused=0"),
-    ("reset closes what is open", {}, "open! reset! state=closed allow told=closed>open,open>closed"),
+    (
+        "reset closes what is open",
+        {},
+        "open! reset! state=closed allow told=closed>open,open>closed",
+    ),
     ("reset ends a forced state", {}, "force_open! reset! fail fail fail fail fail state=open"),
     (
         "disabled lets all pass and counts nothing",
         {},
-        f"disable! state=disabled allow ok allow fail allow fail allow fail allow fail allow fail {ZERO}"
+        f"disable! state=disabled allow ok allow fail allow fail allow fail "
+        f"allow fail allow fail {ZERO}"
         " state=disabled",
     ),
     ("disabled forgets what was", {}, f"ok fail disable! {ZERO} reset! {ZERO}"),
@@ -116,11 +133,16 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "forced closed counts and stays",
         {},
-        "force_closed! allow ok@1 allow fail@1 fail fail fail fail state=forced_closed failed=5 calls=6"
+        "force_closed! allow ok@1 allow fail@1 fail fail fail "
+        "fail state=forced_closed failed=5 calls=6"
         " allow",
     ),
-    ("forced closed tells both rates", {}, "force_closed! fail@5 fail@5 fail@5 fail@5 fail@5 "
-     "failure_rate=100 slow_call_rate=100 told=closed>forced_closed"),
+    (
+        "forced closed tells both rates",
+        {},
+        "force_closed! fail@5 fail@5 fail@5 fail@5 fail@5 "
+        "failure_rate=100 slow_call_rate=100 told=closed>forced_closed",
+    ),
     ("forcing starts an empty window", {}, f"ok ok calls=2 force_closed! {ZERO}"),
     (
         "an ignored probe is none of the permitted",
@@ -136,9 +158,17 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("from every state to forced closed: closed", {}, "force_closed! state=forced_closed"),
     ("from every state to forced closed: open", {}, "open! force_closed! state=forced_closed"),
-    ("from every state to forced closed: half_open", {}, f"{PROBING} force_closed! state=forced_closed"),
+    (
+        "from every state to forced closed: half_open",
+        {},
+        f"{PROBING} force_closed! state=forced_closed",
+    ),
     ("from every state to forced closed: forced open", {}, "force_open! force_closed! allow"),
-    ("from every state to forced closed: disabled", {}, "disable! force_closed! state=forced_closed"),
+    (
+        "from every state to forced closed: disabled",
+        {},
+        "disable! force_closed! state=forced_closed",
+    ),
     (
         "a change to the same state is none and not told",
         {},
@@ -147,11 +177,16 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         "force_closed! told= force_open! told=forced_closed>forced_open force_open! told= "
         "reset! told=forced_open>closed reset! told=",
     ),
-    ("open by hand ends a forced state", {}, "force_open! open! state=open +5 allow state=half_open"),
+    (
+        "open by hand ends a forced state",
+        {},
+        "force_open! open! state=open +5 allow state=half_open",
+    ),
     (
         "half_open for too long opens it",
         {"half_open_seconds": 1},
-        f"{PROBING} +0.9 state=half_open +0.1 state=open told=closed>open,open>half_open,half_open>open"
+        f"{PROBING} +0.9 state=half_open +0.1 "
+        "state=open told=closed>open,open>half_open,half_open>open"
         " refused +5 allow state=half_open",
     ),
     (
@@ -170,11 +205,20 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "by count only the last calls matter",
         BY_COUNT,
-        "fail fail ok ok ok calls=5 failed=2 ok ok failed=0 calls=5 fail fail failed=2 state=closed",
+        "fail fail ok ok ok calls=5 failed=2 ok ok failed=0 "
+        "calls=5 fail fail failed=2 state=closed",
     ),
-    ("by time only the last seconds matter", {}, "fail fail fail fail +6 fail state=closed calls=1"),
+    (
+        "by time only the last seconds matter",
+        {},
+        "fail fail fail fail +6 fail state=closed calls=1",
+    ),
     ("a success can open it too", BY_COUNT, "fail fail fail ok state=closed ok state=open"),
-    ("what opened it stays to be seen", BY_COUNT, "ok fail fail fail fail state=open failed=4 calls=5"),
+    (
+        "what opened it stays to be seen",
+        BY_COUNT,
+        "ok fail fail fail fail state=open failed=4 calls=5",
+    ),
 ]
 
 
