@@ -353,35 +353,35 @@ class Reservation:
     """
     A name for what was taken, good for one settle, release or refund.
     """
-    def __eq__(self, value):
+    def __eq__(self, value: object) -> bool:
         """
         Return self==value.
         """
-    def __ge__(self, value):
+    def __ge__(self, value: typing.Any) -> bool:
         """
         Return self>=value.
         """
-    def __gt__(self, value):
+    def __gt__(self, value: typing.Any) -> bool:
         """
         Return self>value.
         """
-    def __hash__(self):
+    def __hash__(self) -> int:
         """
         Return hash(self).
         """
-    def __le__(self, value):
+    def __le__(self, value: typing.Any) -> bool:
         """
         Return self<=value.
         """
-    def __lt__(self, value):
+    def __lt__(self, value: typing.Any) -> bool:
         """
         Return self<value.
         """
-    def __ne__(self, value):
+    def __ne__(self, value: object) -> bool:
         """
         Return self!=value.
         """
-    def __repr__(self):
+    def __repr__(self) -> str:
         """
         Return repr(self).
         """
@@ -390,11 +390,11 @@ class Decision:
     """
     Whether a call may pass; truthy if it may.
     """
-    def __bool__(self):
+    def __bool__(self) -> bool:
         """
         True if self else False
         """
-    def __repr__(self):
+    def __repr__(self) -> str:
         """
         Return repr(self).
         """
@@ -407,26 +407,30 @@ class RateLimiter:
     """
     Buckets by key, for some rules. See sentinel.limits.
     """
-    @staticmethod
-    def __new__(type, *args, **kwargs):
-        """
-        Create and return a new object.  See help(type) for accurate signature.
-        """
-    def acquire(self, key: str, cost: typing.Any = 1, now: float | None = None) -> Decision:
+    def __init__(
+        self,
+        *,
+        rates: tuple[Rate, ...],
+        concurrency: int,
+        clock: typing.Any,
+        max_keys: int,
+        hold_seconds: float,
+        seed: int,
+        headroom: type,
+    ) -> None: ...
+    def acquire(self, key: str, cost: typing.Any = 1, now: float | None = None) -> typing.Any:
         """
         Takes the cost for the key now, if every rule allows it.
         """
-    def refund(self, reservation: Reservation, now: float | None = None) -> bool:
+    def refund(self, reservation: typing.Any, now: float | None = None) -> bool:
         """
         Everything comes back; False if the reservation has ended before.
         """
-    def release(self, reservation: Reservation, now: float | None = None) -> bool:
+    def release(self, reservation: typing.Any, now: float | None = None) -> bool:
         """
         What was held was used; False if the reservation has ended before.
         """
-    def settle(
-        self, reservation: Reservation, actual: typing.Any, now: float | None = None
-    ) -> bool:
+    def settle(self, reservation: typing.Any, actual: typing.Any, now: float | None = None) -> bool:
         """
         What was really used takes the place of what was held; False if the reservation has ended before.
         """
@@ -435,11 +439,9 @@ class TokenBucket:
     """
     One bucket of whole units. See sentinel.limits.
     """
-    @staticmethod
-    def __new__(type, *args, **kwargs):
-        """
-        Create and return a new object.  See help(type) for accurate signature.
-        """
+    def __init__(
+        self, *, amount: int, period_microseconds: int, burst: int, clock: typing.Any
+    ) -> None: ...
     def remaining(self, now: float | None = None) -> int:
         """
         What could be taken now.
@@ -457,13 +459,34 @@ class CircuitBreaker:
     """
     A circuit breaker. See sentinel.resilience.
     """
-    @staticmethod
-    def __new__(type, *args, **kwargs):
-        """
-        Create and return a new object.  See help(type) for accurate signature.
-        """
     def __enter__(self) -> typing.Self: ...
     def __exit__(self, *error: typing.Any) -> None: ...
+    def __init__(
+        self,
+        *,
+        name: str,
+        failure_rate_percent: int,
+        slow_rate_percent: int,
+        slow_seconds: float,
+        by_time: bool,
+        window_calls: int,
+        window_seconds: float,
+        window_buckets: int,
+        minimum_calls: int,
+        wait_seconds: float,
+        wait_factor: int,
+        longest_wait_seconds: float,
+        jitter_percent: int,
+        probes: int,
+        probe_seconds: float,
+        half_open_seconds: float,
+        recorded: typing.Any,
+        ignored: typing.Any,
+        clock: typing.Any,
+        on_change: typing.Any,
+        open_error: type,
+        seed: int,
+    ) -> None: ...
     def allow(self) -> bool:
         """
         Whether a call may pass now.
@@ -521,11 +544,11 @@ class GuardedFunction:
     """
     A function whose calls its breaker watches.
     """
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """
         Call self as a function.
         """
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: object, owner: typing.Any = None) -> typing.Any:
         """
         Return an attribute of instance, which is of type owner.
         """
@@ -534,19 +557,19 @@ class GuardedCoroutine:
     """
     A coroutine whose end its breaker learns of.
     """
-    def __await__(self):
+    def __await__(self) -> collections.abc.Generator[typing.Any, typing.Any, typing.Any]:
         """
         Return an iterator to be used in await expression.
         """
-    def __getattribute__(self, name):
+    def __getattribute__(self, name: str) -> typing.Any:
         """
         Return getattr(self, name).
         """
-    def __iter__(self):
+    def __iter__(self) -> typing.Any:
         """
         Implement iter(self).
         """
-    def __next__(self):
+    def __next__(self) -> typing.Any:
         """
         Implement next(self).
         """

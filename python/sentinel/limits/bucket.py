@@ -29,7 +29,7 @@ class TokenBucket(_core.TokenBucket):
     units above 10**15, or if `burst` is not 1 to 10**15.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def __init__(
         self,

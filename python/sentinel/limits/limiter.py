@@ -36,7 +36,7 @@ class RateLimiter(_core.RateLimiter):
     period.
     """
 
-    __slots__ = ("_units",)
+    __slots__ = ("__weakref__", "_units")
 
     def __init__(
         self,

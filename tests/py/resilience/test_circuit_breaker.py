@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel import CircuitBreaker
+from sentinel import CircuitBreaker, resilience
 from sentinel.errors import CircuitOpenError, SentinelError
 from sentinel.resilience import BreakerMetrics
 
@@ -759,3 +759,10 @@ def test_a_duration_that_is_none_is_refused(seconds: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="seconds"):
         breaker.record_success(seconds)
     assert counts(breaker) == (0, 0, 0)
+
+
+def test_the_public_names_are_these() -> None:
+    names = {"BreakerMetrics", "BreakerState", "CircuitBreaker", "CircuitOpenError"}
+    assert names <= set(resilience.__all__)
+    assert resilience.CircuitOpenError is CircuitOpenError
+    assert resilience.CircuitBreaker is CircuitBreaker

@@ -248,7 +248,9 @@ def play(breaker: CircuitBreaker, clock: Clock, told: list[str], word: str) -> N
     else:
         assert is_claim, word
         actual = getattr(breaker.metrics(), name)
-        assert (actual if name == "state" else str(actual and round(actual))) == value, word
+        assert (
+            actual if name == "state" else str(actual if actual is None else round(actual))
+        ) == value, word
 
 
 @pytest.mark.parametrize(
