@@ -17,7 +17,28 @@ import tempfile
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent / "python" / "sentinel" / "_core"
+# What CPython's slots of raw types are, whose docstrings tell no types.
+SLOT = re.compile(r"def (__\w+__)\([\w, =*]*\):")
+ANY = "typing.Any"
+SLOTS = {
+    **dict.fromkeys(("__eq__", "__ne__"), "(self, value: object) -> bool"),
+    **dict.fromkeys(("__lt__", "__le__", "__gt__", "__ge__"), f"(self, value: {ANY}) -> bool"),
+    **dict.fromkeys(("__hash__", "__len__"), "(self) -> int"),
+    **dict.fromkeys(("__repr__", "__str__"), "(self) -> str"),
+    **dict.fromkeys(("__iter__", "__next__"), f"(self) -> {ANY}"),
+    "__await__": f"(self) -> collections.abc.Generator[{ANY}, {ANY}, {ANY}]",
+    "__bool__": "(self) -> bool",
+    "__call__": f"(self, *args: {ANY}, **kwargs: {ANY}) -> {ANY}",
+    "__get__": f"(self, instance: object, owner: {ANY} = None) -> {ANY}",
+    "__getattribute__": f"(self, name: str) -> {ANY}",
+}
 ALL_LIST = re.compile(r"^__all__(: list\[str\])? = \[.*?\]\n", re.MULTILINE | re.DOTALL)
+
+
+def typed_slot(match: re.Match[str]) -> str:
+    """The head of a slot's method with its types, or as it was."""
+    signature = SLOTS.get(match.group(1))
+    return match.group(0) if signature is None else f"def {match.group(1)}{signature}:"
 
 
 def generate(into: Path) -> Path:
@@ -29,7 +50,7 @@ def generate(into: Path) -> Path:
         folder.mkdir()
         folder.with_suffix(".pyi").rename(folder / "__init__.pyi")
     for stub in folder.rglob("*.pyi"):
-        stub.write_text(ALL_LIST.sub("", stub.read_text()))
+        stub.write_text(SLOT.sub(typed_slot, ALL_LIST.sub("", stub.read_text())))
     ruff = [sys.executable, "-m", "ruff"]
     own = ["--quiet", "--isolated", "--target-version", "py311", "--line-length", "100"]
     subprocess.run([*ruff, "check", "--fix", "--select", "F401,I,UP", *own, folder], check=True)

@@ -11,6 +11,7 @@ void bind_base(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_bridge(pybind11::module_& module);
 void bind_limit(pybind11::module_& module);
+void bind_circuit_breaker(pybind11::module_& module);
 void bind_tokens(pybind11::module_& module);
 
 // The ValueError that an Error of configuration is in Python.

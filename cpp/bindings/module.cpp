@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_engine(module);
   sentinel::bindings::bind_bridge(module);
   sentinel::bindings::bind_limit(module);
+  sentinel::bindings::bind_circuit_breaker(module);
   sentinel::bindings::bind_tokens(module);
 }

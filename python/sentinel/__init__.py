@@ -18,10 +18,20 @@ if TYPE_CHECKING:
     from sentinel.api import create_app, mount
     from sentinel.config import Settings
     from sentinel.gateway import Gateway
-    from sentinel.limits import RateLimiter
+    from sentinel.limits import RateLimiter, TokenBucket
+    from sentinel.resilience import CircuitBreaker
     from sentinel.tokens import TokenCounter
 
-__all__ = ["Gateway", "RateLimiter", "Settings", "TokenCounter", "create_app", "mount"]
+__all__ = [
+    "CircuitBreaker",
+    "Gateway",
+    "RateLimiter",
+    "Settings",
+    "TokenBucket",
+    "TokenCounter",
+    "create_app",
+    "mount",
+]
 
 _HOMES = {
     "create_app": "sentinel.api",
@@ -29,6 +39,8 @@ _HOMES = {
     "Settings": "sentinel.config",
     "Gateway": "sentinel.gateway",
     "RateLimiter": "sentinel.limits",
+    "TokenBucket": "sentinel.limits",
+    "CircuitBreaker": "sentinel.resilience",
     "TokenCounter": "sentinel.tokens",
 }
 

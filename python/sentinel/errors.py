@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = [
     "AccountExists",
     "AccountsError",
+    "CircuitOpenError",
     "ConfigError",
     "ControlError",
     "Fault",
@@ -79,6 +80,24 @@ class ControlError(SentinelError):
 
 class UsageError(SentinelError):
     """The usage database is missing, unreadable or of another version."""
+
+
+class CircuitOpenError(SentinelError):
+    """A circuit breaker did not let a call pass.
+
+    `retry_after_seconds` is when it may let one pass again, None if it is forced open.
+    """
+
+    def __init__(self, name: str = "", retry_after_seconds: float | None = None) -> None:
+        self.name = name
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(name, retry_after_seconds)
+
+    def __str__(self) -> str:
+        which = f"the circuit breaker {self.name!r}" if self.name else "the circuit breaker"
+        if self.retry_after_seconds is None:
+            return f"{which} is forced open"
+        return f"{which} is open: try again in {self.retry_after_seconds:g} s"
 
 
 class GatewayError(SentinelError, RuntimeError):

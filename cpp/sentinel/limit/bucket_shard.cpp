@@ -11,31 +11,24 @@ Duration truly_full_at(const Bucket& bucket) {
   return rate != nullptr ? paid_at(bucket.gcra, *rate) : Duration{0};
 }
 
-BucketKey key_of(const Bucket& bucket) {
-  return {bucket.id, kind_of(bucket.rule), period_of(bucket.rule), bucket.hash};
-}
-
 }  // namespace
-
-Bucket* BucketShard::find(const BucketKey& key) const {
-  const auto found = buckets_.find(key);
-  return found == buckets_.end() ? nullptr : found->second.get();
-}
 
 Bucket* BucketShard::find_or_make(const BucketKey& key, const Rule& rule, Instant now) {
   if (Bucket* found = find(key)) return found;
-  if (buckets_.size() >= max_buckets_ && !make_room(now.monotonic)) return nullptr;
+  if (index_.size() >= max_buckets_ && !make_room(now.monotonic)) return nullptr;
   auto made =
       std::make_unique<Bucket>(Bucket{std::string(key.id), rule, key.hash, {}, {}, 0, {}, next_number_++});
   made->gcra.as_of = now.monotonic;
   made->full_at_least = now.monotonic;
   Bucket* bucket = made.get();
-  soonest_.emplace(Place{bucket->full_at_least, bucket->number}, bucket);
-  buckets_.emplace(key_of(*bucket), std::move(made));
+  soonest_.emplace(Place{bucket->full_at_least, bucket->number}, std::move(made));
+  index_.insert(*bucket);
   return bucket;
 }
 
 void BucketShard::touch(Bucket& bucket) {
+  const bool is_rate = std::holds_alternative<Rate>(bucket.rule);
+  if (is_rate && bucket.full_at_least <= bucket.gcra.as_of) return;  // it is full at as_of at the earliest
   const Duration truth = truly_full_at(bucket);
   if (truth < bucket.full_at_least) place(bucket, truth);
 }
@@ -51,7 +44,7 @@ void BucketShard::drop_full(Duration now, std::size_t most) {
 // The bucket that will truly be full first. Nothing if there is none that may be dropped.
 Bucket* BucketShard::soonest() {
   while (!soonest_.empty()) {
-    Bucket* bucket = soonest_.begin()->second;
+    Bucket* bucket = soonest_.begin()->second.get();
     const Duration truth = truly_full_at(*bucket);
     if (truth > bucket->full_at_least) {
       place(*bucket, truth);
@@ -78,8 +71,8 @@ void BucketShard::place(Bucket& bucket, Duration full_at) {
 }
 
 void BucketShard::drop(Bucket& bucket) {
+  index_.erase(bucket);
   soonest_.erase(Place{bucket.full_at_least, bucket.number});
-  buckets_.erase(buckets_.find(key_of(bucket)));
 }
 
 }  // namespace sentinel::limit

@@ -1,6 +1,6 @@
 // One shard of a limit table: its buckets, and which of them would be full soonest.
 //
-// Layout: buckets are allocated one by one and never move; the map's keys view their ids. `soonest_` orders them by a
+// Layout: buckets are allocated one by one and never move. `soonest_` owns them and orders them by a
 // lower bound of the instant at which they are full: charging a bucket only makes that later, so the hot path leaves the
 // order alone, and an entry that is out of date is put right when it comes to the front. Giving back may make it
 // earlier: whoever gives back calls `touch`.
@@ -15,29 +15,16 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "sentinel/base/clock.hpp"
+#include "sentinel/limit/bucket_index.hpp"
 #include "sentinel/limit/concurrency.hpp"
 #include "sentinel/limit/gcra.hpp"
 #include "sentinel/limit/rate.hpp"
 #include "sentinel/limit/rule.hpp"
 
 namespace sentinel::limit {
-
-struct BucketKey {
-  std::string_view id;
-  Kind kind = Kind::requests;
-  Duration period{0};
-  std::uint64_t hash = 0;
-
-  friend bool operator==(const BucketKey& left, const BucketKey& right) {
-    return left.hash == right.hash && left.kind == right.kind && left.period == right.period &&
-           left.id == right.id;
-  }
-};
 
 struct Bucket {
   std::string id;
@@ -54,7 +41,7 @@ class BucketShard {
  public:
   void set_max_buckets(std::size_t max_buckets) { max_buckets_ = max_buckets; }
 
-  Bucket* find(const BucketKey& key) const;
+  Bucket* find(const BucketKey& key) const { return index_.find(key); }
   Bucket* find_or_make(const BucketKey& key, const Rule& rule, Instant now);
 
   // Gives the bucket its place after something came back to it.
@@ -63,7 +50,7 @@ class BucketShard {
   // Drops at most `most` buckets that are full.
   void drop_full(Duration now, std::size_t most);
 
-  std::size_t size() const { return buckets_.size(); }
+  std::size_t size() const { return index_.size(); }
   std::uint64_t forgiven() const { return forgiven_; }
 
   template <class Function>
@@ -74,9 +61,6 @@ class BucketShard {
   std::mutex mutex;
 
  private:
-  struct Hash {
-    std::size_t operator()(const BucketKey& key) const { return static_cast<std::size_t>(key.hash); }
-  };
   using Place = std::pair<Duration, std::uint64_t>;
 
   Bucket* soonest();
@@ -84,8 +68,8 @@ class BucketShard {
   void place(Bucket& bucket, Duration full_at);
   void drop(Bucket& bucket);
 
-  std::unordered_map<BucketKey, std::unique_ptr<Bucket>, Hash> buckets_;
-  std::map<Place, Bucket*> soonest_;
+  BucketIndex index_;
+  std::map<Place, std::unique_ptr<Bucket>> soonest_;
   std::size_t max_buckets_ = 1;
   std::uint64_t next_number_ = 0;
   std::uint64_t forgiven_ = 0;

@@ -16,6 +16,7 @@
 // Failure rule: nothing fails; a cost above the burst is `never`, whatever the state.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "sentinel/base/clock.hpp"
@@ -44,12 +45,25 @@ struct Gcra {
   Duration as_of{0};
 };
 
+// What is used at `now`, in ticks: debt and what is held. What it means for a caller is computed from it when asked for,
+// since that takes divisions which a decision does not.
+Int128 used_at(const Gcra& bucket, const Rate& rate, Duration now);
+std::int64_t remaining_after(Int128 used, const Rate& rate);  // 0 if the bucket is overdrawn
+Duration reset_after(Int128 used, const Rate& rate);          // until the bucket is full again
+
 // What would happen; changes nothing.
 Decision decide(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+
+// Whether decide() would allow it.
+bool admits(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 
 // Decide and, if allowed, take: as debt at once, or held until settle or refund.
 Decision try_charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 Decision try_reserve(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+
+// Take what decide() or admits() has allowed.
+void charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
+void hold(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost);
 
 // The end of what try_reserve took: `actual` becomes debt, more or less than was reserved.
 void settle(Gcra& bucket, const Rate& rate, Duration now, std::int64_t reserved, std::int64_t actual);
@@ -68,5 +82,52 @@ Duration paid_at(const Gcra& bucket, const Rate& rate);
 
 // Debt stops growing here (10^18 units), so that no overrun overflows.
 Int128 max_debt(const Rate& rate);
+
+// What a decision is made of, inline: callers make many of them.
+
+// Bounds that keep every product below 2^127: units up to 2^60 times a period below 2^45; microseconds up to 2^63
+// times an amount up to 2^50.
+inline constexpr std::int64_t kMaxDebtUnits = 1'000'000'000'000'000'000;
+
+inline Int128 ticks(std::int64_t units, const Rate& rate) { return Int128{units} * rate.period().count(); }
+
+inline std::int64_t sane(std::int64_t cost) { return std::clamp<std::int64_t>(cost, 0, kMaxAmount); }
+
+inline Int128 max_debt(const Rate& rate) { return ticks(kMaxDebtUnits, rate); }
+
+inline Int128 debt_at(const Gcra& bucket, const Rate& rate, Duration now) {
+  if (bucket.debt == 0 || now <= bucket.as_of) return bucket.debt;
+  const Int128 flowed = Int128{(now - bucket.as_of).count()} * rate.amount();
+  return bucket.debt > flowed ? bucket.debt - flowed : 0;
+}
+
+inline void add_debt(Gcra& bucket, const Rate& rate, std::int64_t units) {
+  bucket.debt = std::min(bucket.debt + ticks(units, rate), max_debt(rate));
+}
+
+inline Int128 used_at(const Gcra& bucket, const Rate& rate, Duration now) {
+  return debt_at(bucket, rate, now) + ticks(bucket.held, rate);
+}
+
+inline bool admits(const Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
+  return cost <= rate.burst() &&
+         used_at(bucket, rate, now) + ticks(sane(cost), rate) <= ticks(rate.burst(), rate);
+}
+
+inline void advance(Gcra& bucket, const Rate& rate, Duration now) {
+  if (now <= bucket.as_of) return;
+  bucket.debt = debt_at(bucket, rate, now);
+  bucket.as_of = now;
+}
+
+inline void charge(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
+  advance(bucket, rate, now);
+  add_debt(bucket, rate, sane(cost));
+}
+
+inline void hold(Gcra& bucket, const Rate& rate, Duration now, std::int64_t cost) {
+  advance(bucket, rate, now);
+  bucket.held += sane(cost);
+}
 
 }  // namespace sentinel::limit

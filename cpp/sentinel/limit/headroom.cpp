@@ -5,10 +5,6 @@
 namespace sentinel::limit {
 namespace {
 
-bool tighter(const View& view, const View& than) {
-  return view.remaining != than.remaining ? view.remaining < than.remaining : view.reset > than.reset;
-}
-
 std::int64_t ceil_to(Duration duration, std::int64_t microseconds) {
   const std::int64_t count = std::max<std::int64_t>(0, duration.count());
   return count / microseconds + (count % microseconds != 0 ? 1 : 0);
@@ -24,6 +20,10 @@ std::string thousandths(std::int64_t value) {
 }
 
 }  // namespace
+
+bool tighter(const View& view, const View& than) {
+  return view.remaining != than.remaining ? view.remaining < than.remaining : view.reset > than.reset;
+}
 
 void Headroom::note(Kind kind, const View& view) {
   if (kind != Kind::requests && kind != Kind::tokens) return;

@@ -22,6 +22,9 @@ struct View {
   friend bool operator==(const View&, const View&) = default;
 };
 
+// Less remaining, then the longer reset.
+bool tighter(const View& view, const View& than);
+
 struct Headroom {
   std::optional<View> requests;
   std::optional<View> tokens;

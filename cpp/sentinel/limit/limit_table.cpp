@@ -26,17 +26,32 @@ std::uint64_t fold(std::uint64_t left, std::uint64_t right) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
 }
 
+template <class Word>
+Word first_bytes(std::string_view text) {
+  Word word = 0;
+  std::memcpy(&word, text.data(), sizeof word);
+  return word;
+}
+
+// At most 8 bytes as one word: from both ends where there are 4, so that no copy has a length of its own.
+std::uint64_t last_word(std::string_view text) {
+  if (text.size() >= 4) {
+    const std::uint64_t low = first_bytes<std::uint32_t>(text);
+    return low | std::uint64_t{first_bytes<std::uint32_t>(text.substr(text.size() - 4))} << 32U;
+  }
+  std::uint64_t word = 0;
+  for (const char c : text) word = word << 8U | static_cast<std::uint8_t>(c);
+  return word;
+}
+
 // A multiply-and-fold hash keyed by the table's seed (after wyhash, Wang Yi 2019).
 std::uint64_t hash_of(std::string_view text, std::uint64_t salt) {
   std::uint64_t hash = fold(salt ^ 0xa0761d6478bd642fU, text.size() ^ 0xe7037ed1a0b428dbU);
-  while (!text.empty()) {
-    std::uint64_t word = 0;
-    const std::size_t size = std::min(text.size(), sizeof word);
-    std::memcpy(&word, text.data(), size);
-    hash = fold(hash ^ word ^ 0x8ebc6af09c88c6e3U, salt ^ 0x589965cc75374cc3U);
-    text.remove_prefix(size);
+  while (text.size() > sizeof(std::uint64_t)) {
+    hash = fold(hash ^ first_bytes<std::uint64_t>(text) ^ 0x8ebc6af09c88c6e3U, salt ^ 0x589965cc75374cc3U);
+    text.remove_prefix(sizeof(std::uint64_t));
   }
-  return fold(hash, 0x1d8e4e27c47d124fU);
+  return fold(hash ^ last_word(text) ^ 0x8ebc6af09c88c6e3U, salt ^ 0x1d8e4e27c47d124fU);
 }
 
 // Locks the shards of a mask in ascending order.
@@ -60,8 +75,7 @@ class ShardLocks {
   std::uint64_t mask_;
 };
 
-enum class Mode : std::uint8_t { reserve, charge };
-enum class End : std::uint8_t { settle, refund, expire };
+enum class End : std::uint8_t { settle, release, refund, expire };
 
 // A bucket that a call has found, and how it was before the call.
 struct Visit {
@@ -70,7 +84,7 @@ struct Visit {
   Concurrency calls_before;
 };
 
-using Visits = std::array<Visit, kMaxWants>;
+using Visits = PathList<Visit>;
 
 // The configuration's newest amount and burst rule; the debt stays.
 void adopt(Bucket& bucket, const Rule& rule, Duration now) {
@@ -79,23 +93,23 @@ void adopt(Bucket& bucket, const Rule& rule, Duration now) {
   bucket.rule = rule;
 }
 
-Decision attempt(Bucket& bucket, std::int64_t cost, Duration now, Mode mode) {
+// Takes it if it passes; only a refusal needs to know more.
+std::optional<Decision> refuse_or_take(Bucket& bucket, std::int64_t cost, Duration now, Mode mode) {
   if (const Slots* slots = std::get_if<Slots>(&bucket.rule)) {
-    return mode == Mode::charge ? decide(bucket.calls, *slots, cost)
-                                : try_reserve(bucket.calls, *slots, cost);
+    const Decision decision =
+        mode == Mode::charge ? decide(bucket.calls, *slots, cost) : try_reserve(bucket.calls, *slots, cost);
+    return decision.allowed() ? std::nullopt : std::optional(decision);
   }
   const Rate& rate = std::get<Rate>(bucket.rule);
+  if (!admits(bucket.gcra, rate, now, cost)) return decide(bucket.gcra, rate, now, cost);
   const bool at_once = mode == Mode::charge || rate.kind() == Kind::requests;
-  return at_once ? try_charge(bucket.gcra, rate, now, cost) : try_reserve(bucket.gcra, rate, now, cost);
+  at_once ? charge(bucket.gcra, rate, now, cost) : hold(bucket.gcra, rate, now, cost);
+  return std::nullopt;
 }
 
-View view_of(const Bucket& bucket, Duration now) {
-  if (const Slots* slots = std::get_if<Slots>(&bucket.rule)) {
-    return {slots->count, decide(bucket.calls, *slots, 0).remaining, Duration{0}};
-  }
-  const Rate& rate = std::get<Rate>(bucket.rule);
-  const Decision decision = decide(bucket.gcra, rate, now, 0);
-  return {rate.burst(), decision.remaining, decision.reset_after};
+Int128 used_of(const Bucket& bucket, Duration now) {
+  const Rate* rate = std::get_if<Rate>(&bucket.rule);
+  return rate != nullptr ? used_at(bucket.gcra, *rate, now) : Int128{bucket.calls.held};
 }
 
 View full_view(const Rule& rule) {
@@ -122,20 +136,26 @@ void end_item(const Item& item, End end, Actual actual, Duration now) {
     if (end == End::refund) give_back_request(item, rate, now);
     return;
   }
+  if (end == End::release) return settle(bucket.gcra, rate, now, item.cost, item.cost);
   if (end != End::settle) return refund(bucket.gcra, rate, now, item.cost);
   settle(bucket.gcra, rate, now, item.cost, rate.kind() == Kind::tokens ? actual.tokens : actual.micro_usd);
 }
 
-bool worse(Verdict verdict, Duration retry_after, const Refusal& than) {
-  if (verdict == Verdict::never || than.cause == Cause::never) return than.cause != Cause::never;
-  return retry_after > than.retry_after;
+bool worse(const Decision& decision, const Taken& than) {
+  if (decision.verdict == Verdict::never || than.cause == Cause::never) return than.cause != Cause::never;
+  return decision.retry_after > than.retry_after;
 }
 
-Refusal busy() {
-  Refusal refusal;
-  refusal.cause = Cause::busy;
-  refusal.retry_after = kBusyRetry;
-  return refusal;
+Taken busy() {
+  Taken taken;
+  taken.cause = Cause::busy;
+  taken.retry_after = kBusyRetry;
+  return taken;
+}
+
+// An id as it is kept.
+std::string kept_id(std::string_view id) {
+  return id.size() > kMaxIdBytes ? to_hex(sha256(id)) : std::string(id);
 }
 
 Int128 owed(const Bucket& bucket, const Rate& rate, Duration now) {
@@ -165,19 +185,20 @@ struct LimitTable::State {
   BucketShard& shard_of(std::uint64_t hash) { return shards[shard_index(hash)]; }
   std::uint64_t mask_of(std::uint64_t hash) const { return std::uint64_t{1} << shard_index(hash); }
 
-  BucketKey key_of(std::string_view id, const Rule& rule) const {
+  std::uint64_t id_hash(std::string_view id) const { return hash_of(id, seed); }
+  BucketKey key_of(std::string_view id, std::uint64_t hash, const Rule& rule) const {
     const Kind kind = kind_of(rule);
     const Duration period = period_of(rule);
-    const auto salt =
-        fold(seed ^ (static_cast<std::uint64_t>(kind) + 1), static_cast<std::uint64_t>(period.count() | 1));
-    return {id, kind, period, hash_of(id, salt ^ seed)};
+    const std::uint64_t salt = seed ^ (static_cast<std::uint64_t>(kind) + 1) * 0x2d358dccaa6c78a5U;
+    return {id, kind, period,
+            fold(hash ^ salt, static_cast<std::uint64_t>(period.count()) ^ 0x8bb84b93962eacc9U)};
   }
+  BucketKey key_of(std::string_view id, const Rule& rule) const { return key_of(id, id_hash(id), rule); }
 
-  std::variant<Grant, Refusal> take(std::span<const Want> wants, Duration now, Mode mode);
-  std::optional<Refusal> attempt_all(std::span<const Want> wants, const Visits& visits, Duration now,
-                                     Mode mode, Items& items);
-  std::optional<Reservation> open(const Items& items, Duration now);
-  void leave(const Visits& visits, std::size_t count);
+  Taken take(std::span<const Want> wants, Duration now, Mode mode, std::span<Int128> used);
+  Taken attempt_all(std::span<const Want> wants, const Visits& visits, Duration now, Mode mode);
+  bool open(std::span<const Want> wants, const Visits& visits, Duration now, Reservation& opened);
+  void leave(const Visits& visits);
   void end(const Items& items, End how, Actual actual, Duration now);
   Ending end(Reservation reservation, End how, Actual actual, Instant now);
   std::size_t expire(Duration now);
@@ -195,18 +216,24 @@ namespace {
 // The keys of a call's wants; ids that are too long live here as their digest.
 struct Keys {
   Keys(const auto& state, std::span<const Want> wants) {
-    for (std::size_t i = 0; i < wants.size(); ++i) {
-      std::string_view id = wants[i].id;
-      if (id.size() > kMaxIdBytes) {
+    std::string_view id;
+    std::uint64_t hash = state.id_hash(id);
+    for (const Want& want : wants) {
+      if (want.id.size() > kMaxIdBytes) {
         digests.reserve(wants.size());
-        id = digests.emplace_back(to_hex(sha256(id)));
+        id = digests.emplace_back(kept_id(want.id));
+        hash = state.id_hash(id);
+      } else if (want.id.data() != id.data() ||
+                 want.id.size() != id.size()) {  // most follow one of the same id
+        id = want.id;
+        hash = state.id_hash(id);
       }
-      keys[i] = state.key_of(id, wants[i].rule);
-      mask |= state.mask_of(keys[i].hash);
+      keys.add(state.key_of(id, hash, want.rule));
+      mask |= state.mask_of(keys[keys.size() - 1].hash);
     }
   }
 
-  std::array<BucketKey, kMaxWants> keys;
+  PathList<BucketKey> keys;
   std::vector<std::string> digests;
   std::uint64_t mask = 0;
 };
@@ -218,16 +245,40 @@ void roll_back(std::span<const Visit> visits) {
   }
 }
 
-Headroom headroom_of(std::span<const Visit> visits, Duration now) {
+Headroom headroom_of(std::span<const Want> wants, std::span<const Int128> used) {
   Headroom headroom;
-  for (const Visit& visit : visits) headroom.note(kind_of(visit.bucket->rule), view_of(*visit.bucket, now));
+  for (std::size_t i = 0; i < wants.size(); ++i)
+    headroom.note(kind_of(wants[i].rule), view_of(wants[i].rule, used[i]));
   return headroom;
+}
+
+Refusal refusal_of(std::span<const Want> wants, const Taken& taken, std::span<const Int128> used) {
+  Refusal refusal;
+  refusal.cause = taken.cause;
+  refusal.retry_after = taken.retry_after;
+  if (taken.visited) refusal.headroom = headroom_of(wants, used);
+  if (taken.cause == Cause::busy) return refusal;
+  const Want& worst = wants[taken.worst];
+  refusal.id = kept_id(worst.id);
+  refusal.kind = kind_of(worst.rule);
+  refusal.view = view_of(worst.rule, used[taken.worst]);
+  refusal.predicted_cost = std::max<std::int64_t>(0, worst.cost);
+  return refusal;
 }
 
 }  // namespace
 
+View view_of(const Rule& rule, Int128 used) {
+  if (const Slots* slots = std::get_if<Slots>(&rule)) {
+    const auto held = static_cast<std::int64_t>(used);
+    return {slots->count, std::max<std::int64_t>(0, slots->count - held), Duration{0}};
+  }
+  const Rate& rate = std::get<Rate>(rule);
+  return {rate.burst(), remaining_after(used, rate), reset_after(used, rate)};
+}
+
 // With all shards of the path locked: find, try each in turn, and either keep all or put back all.
-std::variant<Grant, Refusal> LimitTable::State::take(std::span<const Want> wants, Duration now, Mode mode) {
+Taken LimitTable::State::take(std::span<const Want> wants, Duration now, Mode mode, std::span<Int128> used) {
   if (wants.size() > kMaxWants) return busy();
   const Keys path(*this, wants);
   const ShardLocks locks(shards, path.mask);
@@ -235,74 +286,60 @@ std::variant<Grant, Refusal> LimitTable::State::take(std::span<const Want> wants
   for (std::size_t i = 0; i < wants.size(); ++i) {
     Bucket* bucket = shard_of(path.keys[i].hash).find_or_make(path.keys[i], wants[i].rule, {now, {}});
     if (bucket == nullptr) {
-      leave(visits, i);
+      leave(visits);
       return busy();
     }
     ++bucket->open;
     adopt(*bucket, wants[i].rule, now);
-    visits[i] = {bucket, bucket->gcra, bucket->calls};
+    visits.add({bucket, bucket->gcra, bucket->calls});
   }
-  const std::span<const Visit> visited(visits.data(), wants.size());
-  Items items;
-  std::optional<Refusal> refusal = attempt_all(wants, visits, now, mode, items);
-  std::optional<Reservation> opened;
-  if (!refusal && mode == Mode::reserve) {
-    opened = open(items, now);
-    if (!opened) {
-      roll_back(visited);
-      refusal = busy();
-    }
-  }
-  Headroom headroom = headroom_of(visited, now);
-  if (!opened) leave(visits, wants.size());
-  if (!refusal) return Grant{opened.value_or(Reservation{}), headroom};
-  refusal->headroom = headroom;
-  return *std::move(refusal);
+  Taken taken = attempt_all(wants, visits, now, mode);
+  const bool opens = taken.passed && mode == Mode::reserve;
+  if (opens && !open(wants, visits, now, taken.reservation)) taken = busy();
+  if (!taken.passed) roll_back(visits.all());
+  taken.visited = true;
+  for (std::size_t i = 0; i < visits.size(); ++i) used[i] = used_of(*visits[i].bucket, now);
+  if (!taken.passed || mode == Mode::charge) leave(visits);
+  return taken;
 }
 
-std::optional<Refusal> LimitTable::State::attempt_all(std::span<const Want> wants, const Visits& visits,
-                                                      Duration now, Mode mode, Items& items) {
-  std::optional<Refusal> worst;
-  std::size_t worst_want = 0;
+Taken LimitTable::State::attempt_all(std::span<const Want> wants, const Visits& visits, Duration now,
+                                     Mode mode) {
+  Taken taken;
+  taken.passed = true;
   for (std::size_t i = 0; i < wants.size(); ++i) {
-    Bucket& bucket = *visits[i].bucket;
     const std::int64_t cost = std::max<std::int64_t>(0, wants[i].cost);
-    const Decision decision = attempt(bucket, cost, now, mode);
-    items.add(item_of(bucket, cost));
-    if (decision.allowed() || (worst && !worse(decision.verdict, decision.retry_after, *worst))) continue;
-    if (!worst) worst.emplace();
-    worst_want = i;
-    worst->cause = decision.verdict == Verdict::never ? Cause::never : Cause::wait;
-    worst->predicted_cost = cost;
-    worst->retry_after = decision.retry_after;
+    const std::optional<Decision> refusal = refuse_or_take(*visits[i].bucket, cost, now, mode);
+    if (!refusal || (!taken.passed && !worse(*refusal, taken))) continue;
+    taken.passed = false;
+    taken.worst = i;
+    taken.cause = refusal->verdict == Verdict::never ? Cause::never : Cause::wait;
+    taken.retry_after = refusal->retry_after;
   }
-  if (!worst) return worst;
-  roll_back({visits.data(), wants.size()});
-  const Bucket& bucket = *visits[worst_want].bucket;
-  worst->id = bucket.id;
-  worst->kind = kind_of(bucket.rule);
-  worst->view = view_of(bucket, now);
-  return worst;
+  return taken;
 }
 
-std::optional<Reservation> LimitTable::State::open(const Items& items, Duration now) {
+bool LimitTable::State::open(std::span<const Want> wants, const Visits& visits, Duration now,
+                             Reservation& opened) {
+  Items items;
+  for (std::size_t i = 0; i < wants.size(); ++i)
+    items.add(item_of(*visits[i].bucket, std::max<std::int64_t>(0, wants[i].cost)));
   const std::size_t first = next_slab.fetch_add(1, std::memory_order_relaxed);
   for (std::size_t i = 0; i < slabs.size(); ++i) {
     const std::size_t index = (first + i) % slabs.size();
-    auto added = slabs[index].add(items.all(), now + bounds.reservation_ttl);
+    const auto added = slabs[index].add(items.all(), now + bounds.reservation_ttl);
     if (!added) continue;
     const std::uint64_t slot = added->id & 0xffffffffU;
-    added->id = (added->id ^ slot) | slot << kSlabBits | index;
-    return added;
+    opened = {(added->id ^ slot) | slot << kSlabBits | index, added->expires_at};
+    return true;
   }
-  return std::nullopt;
+  return false;
 }
 
-void LimitTable::State::leave(const Visits& visits, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    Bucket& bucket = *visits[i].bucket;
-    --bucket.open;
-    shard_of(bucket.hash).touch(bucket);
+void LimitTable::State::leave(const Visits& visits) {
+  for (const Visit& visit : visits.all()) {
+    --visit.bucket->open;
+    shard_of(visit.bucket->hash).touch(*visit.bucket);
   }
 }
 
@@ -343,19 +380,24 @@ std::size_t LimitTable::State::expire(Duration now) {
 LimitTable::LimitTable(Bounds bounds, std::uint64_t seed) : state_(std::make_unique<State>(bounds, seed)) {}
 LimitTable::~LimitTable() = default;
 
+Taken LimitTable::take(std::span<const Want> wants, Mode mode, Instant now, std::span<Int128> used) {
+  const Taken taken = state_->take(wants, now.monotonic, mode, used);
+  if (taken.passed || state_->expire(now.monotonic) == 0) return taken;
+  return state_->take(wants, now.monotonic, mode, used);
+}
+
 std::variant<Grant, Refusal> LimitTable::reserve(std::span<const Want> wants, Instant now) {
-  auto outcome = state_->take(wants, now.monotonic, Mode::reserve);
-  if (std::holds_alternative<Grant>(outcome) || state_->expire(now.monotonic) == 0) return outcome;
-  return state_->take(wants, now.monotonic, Mode::reserve);
+  std::array<Int128, kMaxWants> used;
+  const Taken taken = take(wants, Mode::reserve, now, used);
+  if (!taken.passed) return refusal_of(wants, taken, used);
+  return Grant{taken.reservation, headroom_of(wants, used)};
 }
 
 std::variant<Headroom, Refusal> LimitTable::charge(std::span<const Want> wants, Instant now) {
-  auto outcome = state_->take(wants, now.monotonic, Mode::charge);
-  if (std::holds_alternative<Refusal>(outcome) && state_->expire(now.monotonic) > 0) {
-    outcome = state_->take(wants, now.monotonic, Mode::charge);
-  }
-  if (auto* refusal = std::get_if<Refusal>(&outcome)) return std::move(*refusal);
-  return std::get<Grant>(outcome).headroom;
+  std::array<Int128, kMaxWants> used;
+  const Taken taken = take(wants, Mode::charge, now, used);
+  if (!taken.passed) return refusal_of(wants, taken, used);
+  return headroom_of(wants, used);
 }
 
 Ending LimitTable::settle(Reservation reservation, Actual actual, Instant now) {
@@ -366,6 +408,10 @@ Ending LimitTable::refund(Reservation reservation, Instant now) {
   return state_->end(reservation, End::refund, {}, now);
 }
 
+Ending LimitTable::release(Reservation reservation, Instant now) {
+  return state_->end(reservation, End::release, {}, now);
+}
+
 Headroom LimitTable::look(std::span<const Want> wants, Instant now) const {
   Headroom headroom;
   if (wants.size() > kMaxWants) return headroom;
@@ -373,8 +419,9 @@ Headroom LimitTable::look(std::span<const Want> wants, Instant now) const {
   const ShardLocks locks(state_->shards, path.mask);
   for (std::size_t i = 0; i < wants.size(); ++i) {
     const Bucket* bucket = state_->shard_of(path.keys[i].hash).find(path.keys[i]);
-    headroom.note(kind_of(wants[i].rule),
-                  bucket != nullptr ? view_of(*bucket, now.monotonic) : full_view(wants[i].rule));
+    headroom.note(kind_of(wants[i].rule), bucket != nullptr
+                                              ? view_of(bucket->rule, used_of(*bucket, now.monotonic))
+                                              : full_view(wants[i].rule));
   }
   return headroom;
 }

@@ -10,6 +10,7 @@
 // - settle and refund end a reservation exactly once; so does its expiry. Whoever comes second is told `gone` and
 //   changes nothing. settle: tokens and money become what they were, requests stay. refund: everything comes back.
 //   A reservation that nobody ends comes back at its expiry (requests stay charged), at the next tick or refusal.
+// - release: settle at what was reserved, for a caller who does not measure.
 // - charge: the same step without an end, for costs known beforehand; of concurrency it only asks.
 // - The bound of gcra.hpp holds per bucket. A changed amount or burst keeps the bucket; a changed period is another one.
 // - Bounded: at most max_buckets and max_reservations. A bucket that is full again is dropped at no loss. If a shard is
@@ -73,6 +74,21 @@ struct TableStats {
   std::uint64_t expired = 0;   // reservations that nobody ended
 };
 
+enum class Mode : std::uint8_t { reserve, charge };
+
+// What became of a call, before anything is written about it.
+struct Taken {
+  bool passed = false;
+  Cause cause = Cause::wait;  // the rest: of a refusal
+  std::size_t worst = 0;      // the want at fault, unless `busy`
+  Duration retry_after{0};
+  Reservation reservation;  // of what passed in Mode::reserve
+  bool visited = false;     // `used` was written; a table without room for a bucket has none to tell of
+};
+
+// What a rule has left when so much of it is used: ticks of a Rate (gcra.hpp), calls of Slots.
+View view_of(const Rule& rule, Int128 used);
+
 class LimitTable {
  public:
   explicit LimitTable(Bounds bounds = {}, std::uint64_t seed = 0);
@@ -80,11 +96,17 @@ class LimitTable {
   LimitTable(const LimitTable&) = delete;
   LimitTable& operator=(const LimitTable&) = delete;
 
+  // The step itself, for callers that write their own answer: `used` gets what is used of each want's bucket after it.
+  // Needs used.size() >= wants.size().
+  Taken take(std::span<const Want> wants, Mode mode, Instant now, std::span<Int128> used);
+
   std::variant<Grant, Refusal> reserve(std::span<const Want> wants, Instant now);
   std::variant<Headroom, Refusal> charge(std::span<const Want> wants, Instant now);
 
   Ending settle(Reservation reservation, Actual actual, Instant now);
   Ending refund(Reservation reservation, Instant now);
+  // The call is over and took what was reserved: settle with just that.
+  Ending release(Reservation reservation, Instant now);
 
   // What a path has left; takes nothing and makes no bucket.
   Headroom look(std::span<const Want> wants, Instant now) const;

@@ -50,7 +50,7 @@ std::size_t ReservationSlab::size() const {
 
 void ReservationSlab::close(std::uint32_t index, Items& items) {
   Slot& slot = slots_[index];
-  items.size = 0;
+  items.clear();
   for (const Item& item : slot.items) items.add(item);
   (slot.before != kEnd ? slots_[slot.before].after : first_) = slot.after;
   (slot.after != kEnd ? slots_[slot.after].before : last_) = slot.before;

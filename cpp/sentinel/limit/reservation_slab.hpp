@@ -7,7 +7,6 @@
 // Thread rule: locks itself; lock it after the bucket shards, never before. Failure rule: a full slab adds nothing.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -17,12 +16,11 @@
 #include <vector>
 
 #include "sentinel/base/clock.hpp"
+#include "sentinel/limit/path_list.hpp"
 
 namespace sentinel::limit {
 
 struct Bucket;
-
-inline constexpr std::size_t kMaxWants = 48;
 
 struct Reservation {
   std::uint64_t id = 0;
@@ -37,13 +35,7 @@ struct Item {
   Duration charged_at{0};   // the bucket's time then
 };
 
-struct Items {
-  std::array<Item, kMaxWants> held;
-  std::size_t size = 0;
-
-  void add(const Item& item) { held[size++] = item; }
-  std::span<const Item> all() const { return {held.data(), size}; }
-};
+using Items = PathList<Item>;
 
 class ReservationSlab {
  public:

@@ -7,7 +7,8 @@
 namespace sentinel::resilience {
 namespace {
 
-constexpr Duration kLongest = std::chrono::hours{1};     // of any wait; keeps jitter within Random::below
+constexpr Duration kLongest = std::chrono::hours{1};  // of any wait; keeps jitter within Random::below
+constexpr Duration kDay = std::chrono::hours{24};
 constexpr Duration kAskAgain = std::chrono::seconds{1};  // while all probes are under way
 
 Error fault(const char* name, const std::string& rule) {
@@ -44,8 +45,8 @@ Status validate_waits(const BreakerSettings& settings) {
   if (auto ok = within("longest_wait", settings.longest_wait, settings.open_wait, kLongest); !ok) return ok;
   if (auto ok = within("jitter_percent", settings.jitter_percent, 0, 100); !ok) return ok;
   if (auto ok = within("probes", settings.probes, 1, 1000); !ok) return ok;
-  return within("probe_timeout", settings.probe_timeout, std::chrono::milliseconds{1},
-                std::chrono::hours{24});
+  if (auto ok = within("longest_half_open", settings.longest_half_open, Duration{0}, kDay); !ok) return ok;
+  return within("probe_timeout", settings.probe_timeout, std::chrono::milliseconds{1}, kDay);
 }
 
 bool over(Duration value, Duration threshold) { return threshold > Duration{0} && value > threshold; }
@@ -58,7 +59,6 @@ OutcomeWindow make_window(const BreakerSettings& settings) {
 }  // namespace
 
 Status validate(const BreakerSettings& settings) {
-  constexpr Duration kDay = std::chrono::hours{24};
   if (auto ok = validate_window(settings); !ok) return ok;
   if (auto ok = within("failure_rate_percent", settings.failure_rate_percent, 1, 100); !ok) return ok;
   if (auto ok = within("slow_rate_percent", settings.slow_rate_percent, 1, 100); !ok) return ok;
@@ -76,11 +76,31 @@ CircuitBreaker::CircuitBreaker(const BreakerSettings& settings, std::uint64_t se
 
 BreakerAnswer CircuitBreaker::allow(Instant now) {
   if (mode_ == BreakerMode::forced_open) return refuse(std::nullopt);
+  if (disabled_) return {BreakerPermit(), std::nullopt, BreakerChange::none};
   if (state_ == BreakerState::closed) return admit(BreakerChange::none);
+  const BreakerChange due = catch_up(now);
   if (state_ == BreakerState::half_open) return admit_probe(now, BreakerChange::none);
-  if (now.monotonic < open_until_.monotonic) return refuse(open_until_ - now);
-  enter(BreakerState::half_open);
+  if (now.monotonic < open_until_.monotonic) {
+    BreakerAnswer refusal = refuse(open_until_ - now);
+    refusal.change = due;
+    return refusal;
+  }
+  start_probing(now);
   return admit_probe(now, BreakerChange::half_opened);
+}
+
+// It opened when its time was up, whenever that is noticed.
+BreakerChange CircuitBreaker::catch_up(Instant now) {
+  const Duration bound = settings_.longest_half_open;
+  if (state_ != BreakerState::half_open || bound == Duration{0} || now - half_open_since_ < bound)
+    return BreakerChange::none;
+  open({half_open_since_.monotonic + bound, half_open_since_.unix_time + bound});
+  return BreakerChange::opened;
+}
+
+void CircuitBreaker::start_probing(Instant now) {
+  enter(BreakerState::half_open);
+  half_open_since_ = now;
 }
 
 BreakerAnswer CircuitBreaker::admit(BreakerChange change) {
@@ -89,7 +109,7 @@ BreakerAnswer CircuitBreaker::admit(BreakerChange change) {
 
 BreakerAnswer CircuitBreaker::admit_probe(Instant now, BreakerChange change) {
   std::erase_if(seats_, [&](const Seat& seat) { return now - seat.taken >= settings_.probe_timeout; });
-  if (seats_.size() + probes_passed_ >= settings_.probes) return refuse(kAskAgain);
+  if (seats_.size() + probed_.calls >= settings_.probes) return refuse(kAskAgain);
   BreakerAnswer answer = admit(change);
   seats_.push_back({permits_, now});
   return answer;
@@ -113,6 +133,28 @@ BreakerChange CircuitBreaker::record_failure(BreakerPermit& permit, Instant now)
   return record(permit, {.failed = true, .slow = false}, now);
 }
 
+BreakerChange CircuitBreaker::record_failure(BreakerPermit& permit, const CallTimes& times, Instant now) {
+  return record(permit, {.failed = true, .slow = is_slow(times)}, now);
+}
+
+bool CircuitBreaker::succeed_quietly(BreakerPermit& permit) {
+  CountWindow* window = window_.by_count();
+  if (window == nullptr || state_ != BreakerState::closed) return false;
+  if (permit.generation_ == generation_) {
+    const OutcomeCounts& counts = window->counts();
+    if ((counts.failed | counts.slow) != 0 && reaches(counts, settings_.minimum_calls - 1)) return false;
+    window->add({}, Instant{});
+  }
+  permit.generation_ = 0;
+  return true;
+}
+
+BreakerPermit CircuitBreaker::unnamed_permit() const {
+  if (disabled_ || state_ == BreakerState::open) return {};
+  if (state_ == BreakerState::closed) return {generation_, 0};
+  return seats_.empty() ? BreakerPermit() : BreakerPermit(generation_, seats_.front().number);
+}
+
 void CircuitBreaker::cancel(BreakerPermit& permit) { give_back(permit); }
 
 // Spends the permit; says whether it belongs to the present state.
@@ -128,25 +170,32 @@ BreakerChange CircuitBreaker::record(BreakerPermit& permit, Outcome outcome, Ins
   if (!give_back(permit)) return BreakerChange::none;
   if (state_ == BreakerState::half_open) return record_probe(outcome, now);
   window_.add(outcome, now);
-  if (mode_ != BreakerMode::automatic || !should_open(now)) return BreakerChange::none;
+  if (mode_ != BreakerMode::automatic || !reaches(window_.counts(now), settings_.minimum_calls))
+    return BreakerChange::none;
   open(now);
   return BreakerChange::opened;
 }
 
 BreakerChange CircuitBreaker::record_probe(Outcome outcome, Instant now) {
-  if (outcome.failed || outcome.slow) {
+  ++probed_.calls;
+  probed_.failed += outcome.failed ? 1U : 0U;
+  probed_.slow += outcome.slow ? 1U : 0U;
+  const bool all = probed_.calls >= settings_.probes;
+  const bool bad = settings_.probe_rule == ProbeRule::every ? outcome.failed || outcome.slow
+                                                            : all && reaches(probed_, settings_.probes);
+  if (bad) {
     open(now);
     return BreakerChange::opened;
   }
-  if (++probes_passed_ < settings_.probes) return BreakerChange::none;
+  if (!all) return BreakerChange::none;
   openings_ = 0;
   enter(BreakerState::closed);
   return BreakerChange::closed;
 }
 
-bool CircuitBreaker::should_open(Instant now) {
-  const OutcomeCounts counts = window_.counts(now);
-  if (counts.calls < settings_.minimum_calls) return false;
+// A threshold, with enough calls to tell.
+bool CircuitBreaker::reaches(const OutcomeCounts& counts, std::uint64_t minimum_calls) const {
+  if (counts.calls < minimum_calls) return false;
   const bool failing = counts.failed * 100 >= counts.calls * settings_.failure_rate_percent;
   const bool slow = counts.slow * 100 >= counts.calls * settings_.slow_rate_percent;
   return failing || slow;
@@ -155,13 +204,18 @@ bool CircuitBreaker::should_open(Instant now) {
 void CircuitBreaker::enter(BreakerState state) {
   state_ = state;
   ++generation_;
-  probes_passed_ = 0;
+  probed_ = {};
+  opened_by_ = {};
   seats_.clear();
   window_.clear();
 }
 
 void CircuitBreaker::open(Instant now) {
+  const OutcomeCounts counts = outcomes(now);
+  const bool rates = tells_rates(now);
   enter(BreakerState::open);
+  opened_by_ = counts;
+  opened_by_rates_ = rates;
   const Duration wait = next_wait();
   open_until_ = {now.monotonic + wait, now.unix_time + wait};
   ++openings_;
@@ -178,10 +232,52 @@ Duration CircuitBreaker::next_wait() {
 }
 
 void CircuitBreaker::force(BreakerMode mode) {
-  if (mode == mode_) return;
+  if (mode == mode_ && !disabled_) return;
   mode_ = mode;
+  disabled_ = false;
   openings_ = 0;
   enter(BreakerState::closed);
+}
+
+void CircuitBreaker::disable() {
+  force(BreakerMode::automatic);
+  openings_ = 0;
+  enter(BreakerState::closed);
+  disabled_ = true;
+}
+
+BreakerChange CircuitBreaker::open_now(Instant now) {
+  if (mode_ != BreakerMode::automatic || disabled_) force(BreakerMode::automatic);
+  if (state_ == BreakerState::open) return BreakerChange::none;
+  open(now);
+  return BreakerChange::opened;
+}
+
+bool CircuitBreaker::half_open_now(Instant now) {
+  if (mode_ == BreakerMode::forced_open) {
+    force(BreakerMode::automatic);
+  } else if (state_ == BreakerState::closed) {
+    return false;
+  }
+  if (state_ != BreakerState::half_open) start_probing(now);
+  return true;
+}
+
+void CircuitBreaker::reset() {
+  disable();
+  disabled_ = false;
+  refused_ = 0;
+}
+
+bool CircuitBreaker::tells_rates(Instant now) {
+  if (state_ == BreakerState::open) return opened_by_rates_;
+  if (state_ == BreakerState::half_open) return probed_.calls >= settings_.probes;
+  return window_.counts(now).calls >= settings_.minimum_calls;
+}
+
+OutcomeCounts CircuitBreaker::outcomes(Instant now) {
+  if (state_ == BreakerState::half_open) return probed_;
+  return state_ == BreakerState::open ? opened_by_ : window_.counts(now);
 }
 
 BreakerState CircuitBreaker::state() const {

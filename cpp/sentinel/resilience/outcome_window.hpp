@@ -44,6 +44,7 @@ class CountWindow {
     next_ = next_ + 1 == ring_.size() ? 0 : next_ + 1;
   }
   OutcomeCounts counts(Instant) const { return counts_; }
+  const OutcomeCounts& counts() const { return counts_; }
   void clear() {
     counts_ = {};
     next_ = 0;
@@ -85,6 +86,8 @@ class OutcomeWindow {
   OutcomeCounts counts(Instant now) {
     return std::visit([&](auto& window) { return window.counts(now); }, window_);
   }
+  // Nothing if it is by time.
+  CountWindow* by_count() { return std::get_if<CountWindow>(&window_); }
   void clear() {
     std::visit([](auto& window) { window.clear(); }, window_);
   }

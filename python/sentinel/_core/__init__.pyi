@@ -351,68 +351,244 @@ class Rate:
     """
     def __init__(self, text: str) -> None: ...
     @property
+    def amount(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
+    @property
     def kind(self) -> str: ...
     @property
-    def period_seconds(self) -> float: ...
+    def period_microseconds(self) -> int: ...
 
-class LimitTable:
+class Reservation:
     """
-    Buckets by key. reserve and charge give (reservation or None, seconds to wait or None if it passed, requests, tokens); each view is (limit, remaining, reset).
+    A name for what was taken, good for one settle, release or refund.
+    """
+    def __eq__(self, value: object) -> bool:
+        """
+        Return self==value.
+        """
+    def __ge__(self, value: typing.Any) -> bool:
+        """
+        Return self>=value.
+        """
+    def __gt__(self, value: typing.Any) -> bool:
+        """
+        Return self>value.
+        """
+    def __hash__(self) -> int:
+        """
+        Return hash(self).
+        """
+    def __le__(self, value: typing.Any) -> bool:
+        """
+        Return self<=value.
+        """
+    def __lt__(self, value: typing.Any) -> bool:
+        """
+        Return self<value.
+        """
+    def __ne__(self, value: object) -> bool:
+        """
+        Return self!=value.
+        """
+    def __repr__(self) -> str:
+        """
+        Return repr(self).
+        """
+
+class Decision:
+    """
+    Whether a call may pass; truthy if it may.
+    """
+    def __bool__(self) -> bool:
+        """
+        True if self else False
+        """
+    def __repr__(self) -> str:
+        """
+        Return repr(self).
+        """
+    def headers(self) -> dict[str, str]:
+        """
+        x-ratelimit-* of requests and tokens, and Retry-After if waiting helps.
+        """
+
+class RateLimiter:
+    """
+    Buckets by key, for some rules. See sentinel.limits.
     """
     def __init__(
         self,
         *,
-        max_buckets: typing.SupportsInt | typing.SupportsIndex,
-        max_reservations: typing.SupportsInt | typing.SupportsIndex,
-        reservation_seconds: typing.SupportsFloat | typing.SupportsIndex,
-        seed: typing.SupportsInt | typing.SupportsIndex,
+        rates: tuple[Rate, ...],
+        concurrency: int,
+        clock: typing.Any,
+        max_keys: int,
+        hold_seconds: float,
+        seed: int,
+        headroom: type,
     ) -> None: ...
-    def charge(
+    def acquire(self, key: str, cost: typing.Any = 1, now: float | None = None) -> typing.Any:
+        """
+        Takes the cost for the key now, if every rule allows it.
+        """
+    def refund(self, reservation: typing.Any, now: float | None = None) -> bool:
+        """
+        Everything comes back; False if the reservation has ended before.
+        """
+    def release(self, reservation: typing.Any, now: float | None = None) -> bool:
+        """
+        What was held was used; False if the reservation has ended before.
+        """
+    def settle(self, reservation: typing.Any, actual: typing.Any, now: float | None = None) -> bool:
+        """
+        What was really used takes the place of what was held; False if the reservation has ended before.
+        """
+
+class TokenBucket:
+    """
+    One bucket of whole units. See sentinel.limits.
+    """
+    def __init__(
+        self, *, amount: int, period_microseconds: int, burst: int, clock: typing.Any
+    ) -> None: ...
+    def remaining(self, now: float | None = None) -> int:
+        """
+        What could be taken now.
+        """
+    def retry_after_seconds(self, cost: int = 1, now: float | None = None) -> float | None:
+        """
+        When cost could be taken: 0.0 is now; None is never, for it is above the burst. Takes nothing.
+        """
+    def try_acquire(self, cost: int = 1, now: float | None = None) -> bool:
+        """
+        Takes cost now, or nothing: whether it did.
+        """
+
+class CircuitBreaker:
+    """
+    A circuit breaker. See sentinel.resilience.
+    """
+    def __enter__(self) -> typing.Self: ...
+    def __exit__(self, *error: typing.Any) -> None: ...
+    def __init__(
         self,
-        key: bytes,
-        costs: collections.abc.Sequence[tuple[Rate, typing.SupportsInt | typing.SupportsIndex]],
-        now: typing.SupportsFloat | typing.SupportsIndex,
-    ) -> tuple[
-        int | None, float | None, tuple[int, int, float] | None, tuple[int, int, float] | None
-    ]:
+        *,
+        name: str,
+        failure_rate_percent: int,
+        slow_rate_percent: int,
+        slow_seconds: float,
+        by_time: bool,
+        window_calls: int,
+        window_seconds: float,
+        window_buckets: int,
+        minimum_calls: int,
+        wait_seconds: float,
+        wait_factor: int,
+        longest_wait_seconds: float,
+        jitter_percent: int,
+        probes: int,
+        probe_seconds: float,
+        half_open_seconds: float,
+        recorded: typing.Any,
+        ignored: typing.Any,
+        clock: typing.Any,
+        on_change: typing.Any,
+        open_error: type,
+        seed: int,
+    ) -> None: ...
+    def allow(self) -> bool:
         """
-        Takes all costs for good, or none; an infinite wait never ends.
+        Whether a call may pass now.
         """
-    def look(
-        self, key: bytes, rate: Rate, now: typing.SupportsFloat | typing.SupportsIndex
-    ) -> tuple[int, int, float]:
+    def call(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """
-        What a bucket has left, of any kind.
+        Calls a function under the breaker.
         """
-    def refund(
-        self,
-        reservation: typing.SupportsInt | typing.SupportsIndex,
-        now: typing.SupportsFloat | typing.SupportsIndex,
-    ) -> bool:
+    def cancel(self) -> None:
         """
-        False if the reservation has ended before.
+        A call that allow() let pass says nothing: its permit comes back.
         """
-    def reserve(
-        self,
-        key: bytes,
-        costs: collections.abc.Sequence[tuple[Rate, typing.SupportsInt | typing.SupportsIndex]],
-        now: typing.SupportsFloat | typing.SupportsIndex,
-    ) -> tuple[
-        int | None, float | None, tuple[int, int, float] | None, tuple[int, int, float] | None
-    ]:
+    def counts(self) -> tuple[int, int, int, int, bool]:
         """
-        Takes all costs or none, until settle, refund or expiry; an infinite wait never ends.
+        Calls, failed, slow, refused; whether the calls suffice.
         """
-    def settle(
-        self,
-        reservation: typing.SupportsInt | typing.SupportsIndex,
-        tokens: typing.SupportsInt | typing.SupportsIndex,
-        micro_usd: typing.SupportsInt | typing.SupportsIndex,
-        now: typing.SupportsFloat | typing.SupportsIndex,
-    ) -> bool:
+    def disable(self) -> None:
         """
-        False if the reservation has ended before.
+        Lets all pass and counts nothing.
         """
+    def force_closed(self) -> None:
+        """
+        Lets all pass and counts, until told otherwise.
+        """
+    def force_open(self) -> None:
+        """
+        Refuses all, until told otherwise.
+        """
+    def guard(self, function: typing.Any, is_async: bool) -> typing.Any:
+        """
+        The function with all its calls watched.
+        """
+    def half_open(self) -> None:
+        """
+        Lets probes pass now.
+        """
+    def open(self) -> None:
+        """
+        Opens it by hand, with its usual wait.
+        """
+    def record_failure(self, seconds: float = 0.0) -> None:
+        """
+        A call that allow() let pass failed.
+        """
+    def record_success(self, seconds: float = 0.0) -> None:
+        """
+        A call that allow() let pass went well.
+        """
+    def reset(self) -> None:
+        """
+        Closes it, as new.
+        """
+
+class GuardedFunction:
+    """
+    A function whose calls its breaker watches.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        Call self as a function.
+        """
+    def __get__(self, instance: object, owner: typing.Any = None) -> typing.Any:
+        """
+        Return an attribute of instance, which is of type owner.
+        """
+
+class GuardedCoroutine:
+    """
+    A coroutine whose end its breaker learns of.
+    """
+    def __await__(self) -> collections.abc.Generator[typing.Any, typing.Any, typing.Any]:
+        """
+        Return an iterator to be used in await expression.
+        """
+    def __getattribute__(self, name: str) -> typing.Any:
+        """
+        Return getattr(self, name).
+        """
+    def __iter__(self) -> typing.Any:
+        """
+        Implement iter(self).
+        """
+    def __next__(self) -> typing.Any:
+        """
+        Implement next(self).
+        """
+    def close(self) -> None: ...
+    def send(self, value: typing.Any) -> typing.Any: ...
+    def throw(self, *error: typing.Any) -> typing.Any: ...
+
+class _BreakerBlock:
+    pass
 
 class EncodingName:
     """
@@ -492,11 +668,6 @@ def choose_encoding(model: str) -> ModelChoice:
     The encoding of a model, by its name.
     """
 
-def format_duration(seconds: typing.SupportsFloat | typing.SupportsIndex) -> str:
-    """
-    As OpenAI writes durations in headers: 12ms, 1.5s, 6m0s.
-    """
-
 def key_digest(pepper: str, credential: str) -> bytes:
     """
     HMAC-SHA-256 of a credential under the pepper, 32 bytes (RFC 2104).
@@ -510,9 +681,4 @@ def redact(text: str) -> str:
 def truncate_utf8(text: str, max_bytes: typing.SupportsInt | typing.SupportsIndex) -> str:
     """
     The text cut to at most max_bytes of UTF-8, never inside a character.
-    """
-
-def whole_seconds(seconds: typing.SupportsFloat | typing.SupportsIndex) -> int:
-    """
-    For Retry-After: whole seconds, rounded up, at least 1.
     """

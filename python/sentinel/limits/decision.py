@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from sentinel import _core
-
-if TYPE_CHECKING:
-    from sentinel.limits.limiter import RateLimiter
 
 __all__ = ["Cost", "Costs", "Decision", "Headroom", "Reservation"]
 
@@ -28,7 +24,7 @@ class Headroom(NamedTuple):
     """The rule of one kind with the least left, after the decision.
 
     `limit` is its burst, which `remaining` counts down from and which is whole again after
-    `reset_seconds`.
+    `reset_seconds`. Of `concurrency` it is the number of places; when one comes back nobody knows.
     """
 
     limit: int
@@ -36,44 +32,48 @@ class Headroom(NamedTuple):
     reset_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A name for what was taken, good for one `settle` or `refund` of the limiter that gave it."""
+if TYPE_CHECKING:
 
-    id: int
-    limiter: RateLimiter = field(repr=False)
-
-
-class Decision(NamedTuple):
-    """Whether a call may pass; truthy if it may.
-
-    `remaining` is what is left in requests, if the limiter has a rule of requests, else in tokens,
-    else in micro-USD; all of them are in `requests`, `tokens` and `micro_usd`.
-    `retry_after_seconds` is 0 if the call may pass, and None if it never can: its cost is above the
-    burst. `reservation` is None if the call may not pass or nothing is left to settle.
-    """
-
-    allowed: bool
-    remaining: int
-    retry_after_seconds: float | None
-    reservation: Reservation | None
-    requests: Headroom | None = None
-    tokens: Headroom | None = None
-    micro_usd: Headroom | None = None
-
-    def __bool__(self) -> bool:
-        return self.allowed
-
-    def headers(self) -> dict[str, str]:
-        """What a reply over HTTP tells of it: `x-ratelimit-*` of requests and tokens, as OpenAI
-        writes them, and `Retry-After` if waiting helps.
+    class Reservation:
+        """A name for what was taken, good for one `settle`, `release` or `refund` of the limiter
+        that gave it. Equal and hashable by what it names.
         """
-        told: dict[str, str] = {}
-        for kind, view in (("requests", self.requests), ("tokens", self.tokens)):
-            if view is not None:
-                told[f"x-ratelimit-limit-{kind}"] = str(view.limit)
-                told[f"x-ratelimit-remaining-{kind}"] = str(view.remaining)
-                told[f"x-ratelimit-reset-{kind}"] = _core.format_duration(view.reset_seconds)
-        if self.retry_after_seconds:
-            told["Retry-After"] = str(_core.whole_seconds(self.retry_after_seconds))
-        return told
+
+        @property
+        def id(self) -> int: ...
+
+    class Decision:
+        """Whether a call may pass; truthy if it may. A value: it stays what it was.
+
+        `remaining` is what is left in requests, if the limiter has a rule of requests, else in
+        tokens, else in micro-USD, else in places of `concurrency`; all of them are in the members
+        of those names. `retry_after_seconds` is 0 if the call may pass, and None if it never can:
+        its cost is above the burst. `reservation` is None if the call may not pass or nothing is
+        held.
+        """
+
+        @property
+        def allowed(self) -> bool: ...
+        @property
+        def remaining(self) -> int: ...
+        @property
+        def retry_after_seconds(self) -> float | None: ...
+        @property
+        def reservation(self) -> Reservation | None: ...
+        @property
+        def requests(self) -> Headroom | None: ...
+        @property
+        def tokens(self) -> Headroom | None: ...
+        @property
+        def micro_usd(self) -> Headroom | None: ...
+        @property
+        def concurrency(self) -> Headroom | None: ...
+        def __bool__(self) -> bool: ...
+        def headers(self) -> dict[str, str]:
+            """What a reply over HTTP tells of it: `x-ratelimit-*` of requests and tokens, as OpenAI
+            writes them, and `Retry-After` if waiting helps.
+            """
+
+else:
+    Reservation = _core.Reservation
+    Decision = _core.Decision

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "sentinel/base/random.hpp"
 #include "sentinel/limit/concurrency.hpp"
 
 namespace sentinel::limit {
@@ -157,6 +158,27 @@ TEST(Concurrency, HoldsAsManyAsThereAreSlotsAndReleasesThem) {
   EXPECT_TRUE(try_reserve(calls, slots, 1).allowed());
   release(calls, 9);
   EXPECT_EQ(calls.held, 0);
+}
+
+TEST(Gcra, AdmitsWhatDecideAllows) {
+  Random random(5);
+  for (int round = 0; round < 20'000; ++round) {
+    const auto amount = static_cast<std::int64_t>(1 + random.below(1'000));
+    const Rate rate =
+        *Rate::make(Kind::tokens, amount, Duration{static_cast<std::int64_t>(1 + random.below(1'000'000))},
+                    static_cast<std::int64_t>(1 + random.below(50)));
+    Gcra bucket;
+    bucket.debt = Int128{static_cast<std::int64_t>(random.below(60'000'000))};
+    bucket.held = static_cast<std::int64_t>(random.below(30));
+    const Duration now{static_cast<std::int64_t>(random.below(100'000))};
+    const auto cost = static_cast<std::int64_t>(random.below(60)) - 2;
+    const Decision decision = decide(bucket, rate, now, cost);
+    ASSERT_EQ(admits(bucket, rate, now, cost), decision.allowed());
+    if (decision.allowed()) charge(bucket, rate, now, cost);
+    const Int128 used = used_at(bucket, rate, now);
+    ASSERT_EQ(remaining_after(used, rate), decision.remaining);
+    ASSERT_EQ(reset_after(used, rate), decision.reset_after);
+  }
 }
 
 }  // namespace

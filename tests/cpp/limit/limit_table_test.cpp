@@ -5,6 +5,8 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "sentinel/base/random.hpp"
@@ -322,6 +324,67 @@ TEST(LimitTable, ARandomRunOfPathsAgreesWithPlainSums) {
       ASSERT_EQ(tokens_left(table, node, limit, at(0s)), std::max<std::int64_t>(0, 10'000 - used[node]))
           << step;
     }
+  }
+}
+
+TEST(LimitTable, B11_AReleaseUsesWhatWasReserved) {
+  LimitTable table;
+  const Rule tokens = rule("100 tokens/min");
+  const auto reservation = reserved(table, {{"a", tokens, 60}, {"a", Slots{1}, 1}}, at(0s));
+  EXPECT_EQ(table.release(*reservation, at(0s)), Ending::done);
+  EXPECT_EQ(table.release(*reservation, at(0s)), Ending::gone);
+  EXPECT_EQ(tokens_left(table, "a", tokens, at(0s)), 40);
+  EXPECT_EQ(tokens_left(table, "a", tokens, at(60s)), 100);
+  EXPECT_TRUE(reserved(table, {{"a", tokens, 1}, {"a", Slots{1}, 1}}, at(0s)));
+}
+
+// take() is what reserve() and charge() are made of; what it tells is what they tell.
+TEST(LimitTable, TakeTellsWhatReserveAndChargeTell) {
+  const std::vector<Rule> rules = {rule("5/s"), rule("90/min burst 7"), rule("40 tokens/min"), Slots{3},
+                                   rule("0.001 usd/day")};
+  Random random(7);
+  LimitTable quick({.max_buckets = 12, .max_reservations = 6, .shards = 1});
+  LimitTable plain({.max_buckets = 12, .max_reservations = 6, .shards = 1});
+  Duration now{0};
+  std::vector<std::pair<Reservation, Reservation>> open;
+  for (int step = 0; step < 20'000; ++step) {
+    now += Duration{static_cast<std::int64_t>(random.below(400'000))};
+    const std::string id(1, static_cast<char>('a' + random.below(4)));
+    std::vector<Want> path;
+    for (const Rule& of : rules)
+      if (random.below(2) == 0) path.push_back({id, of, static_cast<std::int64_t>(random.below(9))});
+    std::array<Int128, kMaxWants> used;
+    if (!open.empty() && random.below(2) == 0) {
+      const auto [one, other] = open.back();
+      open.pop_back();
+      ASSERT_EQ(quick.settle(one, {3, 90}, at(now)), plain.settle(other, {3, 90}, at(now)));
+    }
+    const Mode mode = random.below(2) == 0 ? Mode::reserve : Mode::charge;
+    const Taken taken = quick.take(path, mode, at(now), used);
+    Headroom headroom;
+    if (mode == Mode::reserve) {
+      const auto outcome = plain.reserve(path, at(now));
+      const Grant* grant = std::get_if<Grant>(&outcome);
+      ASSERT_EQ(taken.passed, grant != nullptr);
+      headroom = grant != nullptr ? grant->headroom : std::get<Refusal>(outcome).headroom;
+      if (grant != nullptr) open.emplace_back(taken.reservation, grant->reservation);
+      if (grant == nullptr) {
+        ASSERT_EQ(taken.retry_after, std::get<Refusal>(outcome).retry_after);
+        ASSERT_EQ(taken.cause, std::get<Refusal>(outcome).cause);
+      }
+    } else {
+      const auto outcome = plain.charge(path, at(now));
+      const Headroom* passed = std::get_if<Headroom>(&outcome);
+      ASSERT_EQ(taken.passed, passed != nullptr);
+      headroom = passed != nullptr ? *passed : std::get<Refusal>(outcome).headroom;
+    }
+    Headroom mine;
+    for (std::size_t i = 0; taken.visited && i < path.size(); ++i)
+      mine.note(kind_of(path[i].rule), view_of(path[i].rule, used[i]));
+    ASSERT_EQ(mine.requests, headroom.requests) << step;
+    ASSERT_EQ(mine.tokens, headroom.tokens) << step;
+    ASSERT_EQ(quick.stats().buckets, plain.stats().buckets);
+    ASSERT_EQ(quick.stats().forgiven, plain.stats().forgiven);
   }
 }
 

@@ -304,6 +304,151 @@ TEST(CircuitBreaker, B16AForcedModeSurvivesAndAnAbsurdWaitIsCut) {
   EXPECT_EQ(breaker.mode(), BreakerMode::forced_closed);
 }
 
+TEST(CircuitBreaker, AFailedCallCanBeSlowToo) {
+  BreakerSettings settings = small();
+  settings.slow_duration = seconds{2};
+  CircuitBreaker breaker(settings, 1);
+  BreakerPermit taken = permit(breaker, at(seconds{0}));
+  breaker.record_failure(taken, {.duration = seconds{3}}, at(seconds{3}));
+  EXPECT_EQ(breaker.counts(at(seconds{3})), (OutcomeCounts{1, 1, 1}));
+}
+
+BreakerSettings by_rates(std::uint32_t probes) {
+  BreakerSettings settings = small();
+  settings.probe_rule = ProbeRule::rates;
+  settings.probes = probes;
+  return settings;
+}
+
+TEST(CircuitBreaker, ByRatesTheThresholdsDecideWhenAllProbesHaveReported) {
+  for (const int failures : {1, 2}) {
+    CircuitBreaker breaker(by_rates(4), 1);
+    trip(breaker, at(seconds{0}));
+    std::vector<BreakerPermit> probes;
+    for (int i = 0; i < 4; ++i) probes.push_back(permit(breaker, at(seconds{6})));
+    for (int i = 0; i < 3; ++i) {
+      const BreakerChange change =
+          i < failures ? breaker.record_failure(probes[static_cast<std::size_t>(i)], at(seconds{6}))
+                       : breaker.record_success(probes[static_cast<std::size_t>(i)], {}, at(seconds{6}));
+      EXPECT_EQ(change, BreakerChange::none);
+      EXPECT_EQ(breaker.outcomes(at(seconds{6})).calls, static_cast<std::uint64_t>(i + 1));
+    }
+    const BreakerChange last = breaker.record_success(probes[3], {}, at(seconds{6}));
+    EXPECT_EQ(last, failures < 2 ? BreakerChange::closed : BreakerChange::opened);
+  }
+}
+
+TEST(CircuitBreaker, WhatOpenedItCanBeSeenWhileItIsOpen) {
+  CircuitBreaker breaker(small(), 1);
+  succeed(breaker, at(seconds{0}));
+  trip(breaker, at(seconds{0}));
+  EXPECT_EQ(breaker.outcomes(at(seconds{1})), (OutcomeCounts{4, 3, 0}));
+  EXPECT_EQ(breaker.counts(at(seconds{1})), OutcomeCounts{});
+  permit(breaker, at(seconds{6}));
+  EXPECT_EQ(breaker.outcomes(at(seconds{6})), OutcomeCounts{});
+}
+
+TEST(CircuitBreaker, HalfOpenForTooLongIsOpenSinceThen) {
+  BreakerSettings settings = by_rates(2);
+  settings.longest_half_open = seconds{3};
+  settings.wait_factor = 1;
+  CircuitBreaker breaker(settings, 1);
+  trip(breaker, at(seconds{0}));
+  permit(breaker, at(seconds{5}));
+  EXPECT_EQ(breaker.catch_up(at(seconds{8} - Duration{1})), BreakerChange::none);
+  const BreakerAnswer refused = breaker.allow(at(seconds{10}));
+  EXPECT_FALSE(refused.permit);
+  EXPECT_EQ(refused.change, BreakerChange::opened);
+  EXPECT_EQ(refused.retry_after, seconds{3}) << "it opened at 8";
+  permit(breaker, at(seconds{13}));
+  EXPECT_TRUE(breaker.allow(at(seconds{30})).permit) << "open at 16, half-open again from 21 on";
+}
+
+TEST(CircuitBreaker, WhoReportsWithoutAPermitReportsTheOldestProbe) {
+  CircuitBreaker breaker(by_rates(2), 1);
+  trip(breaker, at(seconds{0}));
+  EXPECT_TRUE(breaker.unnamed_permit().spent()) << "open";
+  permit(breaker, at(seconds{5}));
+  permit(breaker, at(seconds{6}));
+  EXPECT_FALSE(breaker.allow(at(seconds{6})).permit);
+  BreakerPermit unnamed = breaker.unnamed_permit();
+  breaker.cancel(unnamed);
+  permit(breaker, at(seconds{7}));
+  for (int i = 0; i < 2; ++i) {
+    unnamed = breaker.unnamed_permit();
+    breaker.record_success(unnamed, {}, at(seconds{7}));
+  }
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+  unnamed = breaker.unnamed_permit();
+  breaker.record_failure(unnamed, at(seconds{7}));
+  EXPECT_EQ(breaker.counts(at(seconds{7})), (OutcomeCounts{1, 1, 0}));
+}
+
+TEST(CircuitBreaker, DisabledCountsNothing) {
+  CircuitBreaker breaker(small(), 1);
+  trip(breaker, at(seconds{0}));
+  breaker.disable();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(fail(breaker, at(seconds{1})), BreakerChange::none);
+  EXPECT_EQ(breaker.counts(at(seconds{1})), OutcomeCounts{});
+  breaker.force(BreakerMode::automatic);
+  EXPECT_FALSE(breaker.disabled());
+  trip(breaker, at(seconds{1}));
+}
+
+TEST(CircuitBreaker, ByHandItOpensHalfOpensAndBeginsAnew) {
+  CircuitBreaker breaker(small(), 1);
+  EXPECT_FALSE(breaker.half_open_now(at(seconds{0})));
+  EXPECT_EQ(breaker.open_now(at(seconds{0})), BreakerChange::opened);
+  EXPECT_EQ(breaker.open_now(at(seconds{1})), BreakerChange::none);
+  EXPECT_EQ(breaker.allow(at(seconds{1})).retry_after, seconds{4});
+  EXPECT_TRUE(breaker.half_open_now(at(seconds{1})));
+  permit(breaker, at(seconds{1}));
+  EXPECT_TRUE(breaker.half_open_now(at(seconds{2})));
+  EXPECT_FALSE(breaker.allow(at(seconds{2})).permit) << "still the same probes";
+  breaker.reset();
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+  EXPECT_EQ(breaker.refused(), 0U);
+  breaker.force(BreakerMode::forced_open);
+  EXPECT_TRUE(breaker.half_open_now(at(seconds{3})));
+  EXPECT_EQ(breaker.mode(), BreakerMode::automatic);
+}
+
+// The quiet calls are a shortcut, not another rule.
+TEST(CircuitBreaker, QuietCallsDoWhatTheOthersDo) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    Random random(seed);
+    BreakerSettings settings = by_rates(1 + static_cast<std::uint32_t>(random.below(3)));
+    settings.window_calls = 1 + static_cast<std::uint32_t>(random.below(12));
+    settings.minimum_calls = 1 + static_cast<std::uint32_t>(random.below(settings.window_calls));
+    settings.failure_rate_percent = 1 + static_cast<std::uint32_t>(random.below(100));
+    CircuitBreaker quiet(settings, seed);
+    CircuitBreaker plain(settings, seed);
+    Duration now{0};
+    for (int step = 0; step < 300; ++step) {
+      now += milliseconds{random.below(3'000)};
+      BreakerPermit permit_of_quiet;
+      const bool passed = quiet.pass_quietly(permit_of_quiet);
+      if (!passed) {
+        const BreakerAnswer answer = quiet.allow(at(now));
+        if (answer.permit) permit_of_quiet = *answer.permit;
+      }
+      BreakerAnswer answer = plain.allow(at(now));
+      ASSERT_EQ(answer.permit.has_value(), !permit_of_quiet.spent());
+      if (!answer.permit) continue;
+      if (random.below(4) == 0) {
+        quiet.record_failure(permit_of_quiet, at(now));
+        plain.record_failure(*answer.permit, at(now));
+      } else {
+        if (!quiet.succeed_quietly(permit_of_quiet)) quiet.record_success(permit_of_quiet, {}, at(now));
+        plain.record_success(*answer.permit, {}, at(now));
+      }
+      ASSERT_TRUE(permit_of_quiet.spent());
+      ASSERT_EQ(quiet.state(), plain.state()) << "seed " << seed << " step " << step;
+      ASSERT_EQ(quiet.outcomes(at(now)), plain.outcomes(at(now))) << "seed " << seed << " step " << step;
+    }
+  }
+}
+
 TEST(BreakerSettings, AreCheckedAndTheErrorNamesTheValue) {
   ASSERT_TRUE(validate(BreakerSettings{}));
   const std::vector<std::pair<std::string, std::function<void(BreakerSettings&)>>> faults = {
@@ -324,6 +469,7 @@ TEST(BreakerSettings, AreCheckedAndTheErrorNamesTheValue) {
       {"jitter_percent", [](auto& s) { s.jitter_percent = 101; }},
       {"probes", [](auto& s) { s.probes = 0; }},
       {"probe_timeout", [](auto& s) { s.probe_timeout = Duration{0}; }},
+      {"longest_half_open", [](auto& s) { s.longest_half_open = Duration{-1}; }},
   };
   for (const auto& [name, spoil] : faults) {
     BreakerSettings settings;
