@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from sentinel.config import Settings
     from sentinel.gateway import Gateway
     from sentinel.limits import RateLimiter
+    from sentinel.stream import ChatAccumulator, SSEParser
     from sentinel.tokens import TokenCounter
 
-__all__ = ["Gateway", "RateLimiter", "Settings", "TokenCounter", "create_app", "mount"]
+__all__ = [
+    "ChatAccumulator",
+    "Gateway",
+    "RateLimiter",
+    "SSEParser",
+    "Settings",
+    "TokenCounter",
+    "create_app",
+    "mount",
+]
 
 _HOMES = {
     "create_app": "sentinel.api",
@@ -29,6 +39,8 @@ _HOMES = {
     "Settings": "sentinel.config",
     "Gateway": "sentinel.gateway",
     "RateLimiter": "sentinel.limits",
+    "ChatAccumulator": "sentinel.stream",
+    "SSEParser": "sentinel.stream",
     "TokenCounter": "sentinel.tokens",
 }
 
