@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <optional>
 #include <string>
@@ -69,7 +70,19 @@ class Bytes {
   bool held_ = false;
 };
 
+bool is_ascii(std::string_view text) {
+  unsigned char all = 0;
+  for (const char c : text) all |= static_cast<unsigned char>(c);
+  return all < 0x80;
+}
+
 PyObject* text_of(std::string_view utf8) {
+  constexpr std::size_t kShort = 32;  // most deltas: making them takes less than the decoder's preparations
+  if (utf8.size() > 1 && utf8.size() <= kShort && is_ascii(utf8)) {
+    PyObject* const text = PyUnicode_New(static_cast<Py_ssize_t>(utf8.size()), 0x7F);
+    if (text != nullptr) std::memcpy(PyUnicode_1BYTE_DATA(text), utf8.data(), utf8.size());
+    return text;
+  }
   return PyUnicode_DecodeUTF8(utf8.data(), static_cast<Py_ssize_t>(utf8.size()), "replace");
 }
 

@@ -1,5 +1,6 @@
 #include "sentinel/stream/json_text.hpp"
 
+#include <algorithm>
 #include <optional>
 
 #if defined(__SSE2__)
@@ -9,24 +10,39 @@
 namespace sentinel::stream {
 namespace {
 
+#if defined(__SSE2__)
+// Sixteen bytes at once: bit i of `stops` if byte i ends a run of ordinary characters, of `high` if it is not ASCII.
+struct Sixteen {
+  unsigned stops;
+  unsigned high;
+};
+
+Sixteen look_at(const char* from) {
+  const __m128i last_control = _mm_set1_epi8(0x1F);
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  const __m128i control = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last_control), last_control);
+  const __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+  const __m128i backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+  const __m128i stops = _mm_or_si128(_mm_or_si128(quotes, backslashes), control);
+  return {static_cast<unsigned>(_mm_movemask_epi8(stops)), static_cast<unsigned>(_mm_movemask_epi8(bytes))};
+}
+#endif
+
 // Past bytes that are ordinary characters: no quote, no backslash, no control character.
 std::size_t skip_ordinary(std::string_view text, std::size_t at, bool& is_ascii) {
 #if defined(__SSE2__)
-  const __m128i quote = _mm_set1_epi8('"');
-  const __m128i backslash = _mm_set1_epi8('\\');
-  const __m128i last_control = _mm_set1_epi8(0x1F);
-  for (; at + 16 <= text.size(); at += 16) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
-    const __m128i control = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last_control), last_control);
-    const __m128i special = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
-    const auto stops = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(special, control)));
-    const auto high = static_cast<unsigned>(_mm_movemask_epi8(bytes));
-    if (stops != 0) {
-      const auto count = static_cast<unsigned>(__builtin_ctz(stops));
-      if ((high & ((1U << count) - 1U)) != 0) is_ascii = false;
-      return at + count;
+  if (text.size() >= 16) {
+    while (at < text.size()) {
+      const std::size_t from = std::min(at, text.size() - 16);  // the last step looks back as far as it must
+      const Sixteen seen = look_at(text.data() + from);
+      const unsigned wanted = ~0U << (at - from);
+      const unsigned stops = seen.stops & wanted;
+      const unsigned before = stops == 0 ? wanted : wanted & (stops ^ (stops - 1U)) >> 1U;
+      if ((seen.high & before) != 0) is_ascii = false;
+      if (stops != 0) return from + static_cast<unsigned>(__builtin_ctz(stops));
+      at = from + 16;
     }
-    if (high != 0) is_ascii = false;
+    return at;
   }
 #endif
   for (; at < text.size(); ++at) {

@@ -1,6 +1,6 @@
 #include "sentinel/stream/sse_parser.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #if defined(__SSE2__)
@@ -13,22 +13,29 @@ namespace {
 constexpr std::size_t kKeptCapacity = 16 * 1024;
 constexpr std::string_view kBom = "\xEF\xBB\xBF";
 
+#if defined(__SSE2__)
+// Which of the sixteen bytes end a line.
+__m128i line_ends(const char* from) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+}
+#endif
+
 // The first CR or LF, or `end`. Both are looked for at once: memchr would need two passes.
 const char* find_line_end(const char* cursor, const char* end) {
 #if defined(__SSE2__)
-  const __m128i lf = _mm_set1_epi8('\n');
-  const __m128i cr = _mm_set1_epi8('\r');
-  const auto hits = [&](std::ptrdiff_t offset) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(cursor + offset));
-    return _mm_or_si128(_mm_cmpeq_epi8(bytes, lf), _mm_cmpeq_epi8(bytes, cr));
-  };
   for (; end - cursor >= 64; cursor += 64) {
-    const __m128i any = _mm_or_si128(_mm_or_si128(hits(0), hits(16)), _mm_or_si128(hits(32), hits(48)));
-    if (_mm_movemask_epi8(any) != 0) break;
+    const __m128i first = _mm_or_si128(line_ends(cursor), line_ends(cursor + 16));
+    const __m128i second = _mm_or_si128(line_ends(cursor + 32), line_ends(cursor + 48));
+    if (_mm_movemask_epi8(_mm_or_si128(first, second)) != 0) break;
   }
-  for (; end - cursor >= 16; cursor += 16) {
-    const int mask = _mm_movemask_epi8(hits(0));
-    if (mask != 0) return cursor + __builtin_ctz(static_cast<unsigned>(mask));
+  if (end - cursor >= 16) {
+    const char* const last = end - 16;  // the last step looks back as far as it must
+    for (;; cursor = std::min(cursor + 16, last)) {
+      const auto mask = static_cast<unsigned>(_mm_movemask_epi8(line_ends(cursor)));
+      if (mask != 0) return cursor + __builtin_ctz(mask);
+      if (cursor == last) return end;
+    }
   }
 #endif
   while (cursor != end && *cursor != '\n' && *cursor != '\r') ++cursor;
