@@ -505,15 +505,15 @@ PyObject* parser_pending_bytes(PyObject* self, void* /*closure*/) {
 
 PyMethodDef parser_methods[] = {
     {"feed", guarded<parser_feed, PyObject*, PyObject*>, METH_O,
-     "feed(self, data: collections.abc.Buffer) -> list[SSEEvent]\n\n"
+     "feed(self, data: bytes | bytearray | memoryview) -> list[SSEEvent]\n\n"
      "The events that these bytes complete, in order.\n\n"
      "StreamTooLarge if an event is larger than max_event_bytes; events before it come first, the next call "
      "raises."},
     {"feed_data", guarded<parser_feed_data, PyObject*, PyObject*>, METH_O,
-     "feed_data(self, data: collections.abc.Buffer) -> list[bytes]\n\n"
+     "feed_data(self, data: bytes | bytearray | memoryview) -> list[bytes]\n\n"
      "Like feed, but only the data of each event, as the bytes that came (they may not be UTF-8)."},
     {"feed_count", guarded<parser_feed_count, PyObject*, PyObject*>, METH_O,
-     "feed_count(self, data: collections.abc.Buffer) -> int\n\n"
+     "feed_count(self, data: bytes | bytearray | memoryview) -> int\n\n"
      "Like feed, but only how many events these bytes complete."},
     {"close", guarded<parser_close, PyObject*, PyObject*>, METH_NOARGS,
      "close(self) -> None\n\n"
@@ -687,7 +687,7 @@ PyObject* chat_complete(PyObject* self, void* /*closure*/) {
 
 PyMethodDef chat_methods[] = {
     {"feed", guarded<chat_feed, PyObject*, PyObject*>, METH_O,
-     "feed(self, data: collections.abc.Buffer) -> str\n\n"
+     "feed(self, data: bytes | bytearray | memoryview) -> str\n\n"
      "Take bytes of the stream in; the text that they add to the first choice's content.\n\n"
      "StreamFailed if the provider reports an error, StreamTooLarge past a bound, StreamError if an event is "
      "no JSON\n"
