@@ -142,6 +142,26 @@ auto guarded(Arguments... arguments) -> decltype(function(arguments...)) {
   }
 }
 
+// An __init__ that only carries a signature for the stubs: objects are made by tp_new.
+PyObject* documented(PyObject* /*self*/, PyObject* /*args*/, PyObject* /*kwargs*/) { Py_RETURN_NONE; }
+
+// Adds the type with properties whose docstrings, like those of its methods, begin with a typed signature; getsets have
+// none. What Python adds by itself to the type's dictionary has none either, and is found in `object` as well.
+PyTypeObject* add_documented_type(py::module_& module, PyType_Spec& spec, PyMethodDef* properties) {
+  PyTypeObject* const type = add_type(module, spec);
+  const py::handle handle(reinterpret_cast<PyObject*>(type));
+  for (; properties->ml_name != nullptr; ++properties) {
+    const auto getter = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, properties));
+    if (!getter) throw py::error_already_set();
+    handle.attr(properties->ml_name) = py::handle(reinterpret_cast<PyObject*>(&PyProperty_Type))(getter);
+  }
+  for (const char* name : {"__new__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"}) {
+    if (PyDict_GetItemString(type->tp_dict, name) != nullptr) PyDict_DelItemString(type->tp_dict, name);
+  }
+  PyType_Modified(type);  // the slots stay as they are, which delattr would not leave alone
+  return type;
+}
+
 template <class Object>
 Object* self_as(PyObject* self) {
   return reinterpret_cast<Object*>(self);
@@ -228,12 +248,12 @@ PyObject* data_of(EventObject* event) {
   return event->data;
 }
 
-PyObject* event_data(PyObject* self, void* /*closure*/) {
+PyObject* event_data(PyObject* self, PyObject* /*none*/) {
   return Py_XNewRef(data_of(self_as<EventObject>(self)));
 }
 
 template <PyObject* EventObject::* member>
-PyObject* event_member(PyObject* self, void* /*closure*/) {
+PyObject* event_member(PyObject* self, PyObject* /*none*/) {
   return Py_NewRef(self_as<EventObject>(self)->*member);
 }
 
@@ -310,31 +330,44 @@ PyObject* event_reduce(PyObject* self, PyObject* /*none*/) {
   return fields == nullptr ? nullptr : Py_BuildValue("(ON)", event_type, fields);
 }
 
-PyGetSetDef event_members[] = {
-    {"event", event_member<&EventObject::event>, nullptr, "The type: \"message\" when the stream names none.",
-     nullptr},
-    {"data", event_data, nullptr, "The data lines joined by line feeds; decoded when first asked for.",
-     nullptr},
-    {"id", event_member<&EventObject::id>, nullptr, "The last event id so far, empty when there is none.",
-     nullptr},
-    {"retry", event_member<&EventObject::retry>, nullptr,
-     "The reconnection time in milliseconds that this event carried, or None.", nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyObject* event_equal(PyObject* self, PyObject* other) { return event_compare(self, other, Py_EQ); }
 
-PyMethodDef event_methods[] = {{"__reduce__", event_reduce, METH_NOARGS,
-                                "__reduce__(self) -> tuple[typing.Any, ...]\n\nFor pickle and copy."},
-                               {nullptr, nullptr, 0, nullptr}};
+PyObject* event_hash_method(PyObject* self, PyObject* /*none*/) {
+  const Py_hash_t hash = event_hash(self);
+  return hash == -1 ? nullptr : PyLong_FromSsize_t(hash);
+}
+
+PyObject* event_repr_method(PyObject* self, PyObject* /*none*/) { return event_repr(self); }
+
+PyMethodDef event_properties[] = {
+    {"event", event_member<&EventObject::event>, METH_NOARGS,
+     "event(self) -> str\n\nThe type: \"message\" when the stream names none."},
+    {"data", event_data, METH_NOARGS,
+     "data(self) -> str\n\nThe data lines joined by line feeds; decoded when first asked for."},
+    {"id", event_member<&EventObject::id>, METH_NOARGS,
+     "id(self) -> str\n\nThe last event id so far, empty when there is none."},
+    {"retry", event_member<&EventObject::retry>, METH_NOARGS,
+     "retry(self) -> int | None\n\nThe reconnection time in milliseconds that this event carried."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyMethodDef event_methods[] = {
+    {"__init__", as_method(documented), METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     "__init__(self, event: str, data: str, id: str = '', retry: int | None = None) -> None"},
+    {"__eq__", event_equal, METH_O | METH_COEXIST, "__eq__(self, other: object) -> bool"},
+    {"__hash__", event_hash_method, METH_NOARGS | METH_COEXIST, "__hash__(self) -> int"},
+    {"__repr__", event_repr_method, METH_NOARGS | METH_COEXIST, "__repr__(self) -> str"},
+    {"__reduce__", event_reduce, METH_NOARGS,
+     "__reduce__(self) -> tuple[typing.Any, ...]\n\nFor pickle and copy."},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot event_slots[] = {
     {Py_tp_doc,
-     const_cast<char*>("SSEEvent(event, data, id='', retry=None)\n--\n\n"
-                       "One server-sent event, immutable: compares, hashes and matches by its fields.")},
+     const_cast<char*>("One server-sent event, immutable: compares, hashes and matches by its fields.")},
     {Py_tp_new, reinterpret_cast<void*>(guarded<event_new, PyTypeObject*, PyObject*, PyObject*>)},
     {Py_tp_dealloc, reinterpret_cast<void*>(event_dealloc)},
     {Py_tp_richcompare, reinterpret_cast<void*>(event_compare)},
     {Py_tp_hash, reinterpret_cast<void*>(event_hash)},
     {Py_tp_repr, reinterpret_cast<void*>(event_repr)},
-    {Py_tp_getset, event_members},
     {Py_tp_methods, event_methods},
     {0, nullptr}};
 
@@ -491,19 +524,21 @@ PyObject* parser_close(PyObject* self, PyObject* /*none*/) {
   return raise_error("StreamTooLarge", state.fault);
 }
 
-PyObject* parser_last_event_id(PyObject* self, void* /*closure*/) {
+PyObject* parser_last_event_id(PyObject* self, PyObject* /*none*/) {
   return Py_NewRef(self_as<ParserObject>(self)->state->id_text);
 }
 
-PyObject* parser_retry(PyObject* self, void* /*closure*/) {
+PyObject* parser_retry(PyObject* self, PyObject* /*none*/) {
   return retry_of(self_as<ParserObject>(self)->state->parser.retry_ms());
 }
 
-PyObject* parser_pending_bytes(PyObject* self, void* /*closure*/) {
+PyObject* parser_pending_bytes(PyObject* self, PyObject* /*none*/) {
   return PyLong_FromSize_t(self_as<ParserObject>(self)->state->parser.pending_bytes());
 }
 
 PyMethodDef parser_methods[] = {
+    {"__init__", as_method(documented), METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     "__init__(self, max_event_bytes: int = 1048576) -> None"},
     {"feed", guarded<parser_feed, PyObject*, PyObject*>, METH_O,
      "feed(self, data: bytes | bytearray | memoryview) -> list[SSEEvent]\n\n"
      "The events that these bytes complete, in order.\n\n"
@@ -521,23 +556,21 @@ PyMethodDef parser_methods[] = {
      "StreamTooLarge if that ended it. May be called again."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef parser_members[] = {
-    {"last_event_id", parser_last_event_id, nullptr, "The last id of a finished block, for Last-Event-ID.",
-     nullptr},
-    {"retry", parser_retry, nullptr, "The reconnection time in milliseconds, or None if none was given.",
-     nullptr},
-    {"pending_bytes", parser_pending_bytes, nullptr, "How many bytes of an unfinished block are held.",
-     nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef parser_properties[] = {
+    {"last_event_id", parser_last_event_id, METH_NOARGS,
+     "last_event_id(self) -> str\n\nThe last id of a finished block, for Last-Event-ID."},
+    {"retry", parser_retry, METH_NOARGS,
+     "retry(self) -> int | None\n\nThe reconnection time in milliseconds, if one was given."},
+    {"pending_bytes", parser_pending_bytes, METH_NOARGS,
+     "pending_bytes(self) -> int\n\nHow many bytes of an unfinished block are held."},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot parser_slots[] = {
-    {Py_tp_doc, const_cast<char*>("SSEParser(max_event_bytes=1048576)\n--\n\n"
-                                  "Server-sent events out of bytes, cut anywhere (WHATWG HTML, section "
+    {Py_tp_doc, const_cast<char*>("Server-sent events out of bytes, cut anywhere (WHATWG HTML, section "
                                   "9.2.6). One stream, one thread at a time.")},
     {Py_tp_new, reinterpret_cast<void*>(guarded<parser_new, PyTypeObject*, PyObject*, PyObject*>)},
     {Py_tp_dealloc, reinterpret_cast<void*>(parser_dealloc)},
     {Py_tp_methods, parser_methods},
-    {Py_tp_getset, parser_members},
     {0, nullptr}};
 
 PyType_Spec parser_spec{"sentinel._core.SSEParser", sizeof(ParserObject), 0, Py_TPFLAGS_DEFAULT,
@@ -661,31 +694,33 @@ PyObject* chat_close(PyObject* self, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
-PyObject* chat_message(PyObject* self, void* /*closure*/) {
+PyObject* chat_message(PyObject* self, PyObject* /*none*/) {
   return to_python(accumulator_of(self).message());
 }
 
-PyObject* chat_choices(PyObject* self, void* /*closure*/) {
+PyObject* chat_choices(PyObject* self, PyObject* /*none*/) {
   return to_python(accumulator_of(self).choices());
 }
 
-PyObject* chat_completion(PyObject* self, void* /*closure*/) {
+PyObject* chat_completion(PyObject* self, PyObject* /*none*/) {
   return to_python(accumulator_of(self).completion());
 }
 
-PyObject* chat_usage(PyObject* self, void* /*closure*/) {
+PyObject* chat_usage(PyObject* self, PyObject* /*none*/) {
   return copy_to_python(accumulator_of(self).usage());
 }
 
-PyObject* chat_finish_reason(PyObject* self, void* /*closure*/) {
+PyObject* chat_finish_reason(PyObject* self, PyObject* /*none*/) {
   return copy_to_python(accumulator_of(self).finish_reason());
 }
 
-PyObject* chat_complete(PyObject* self, void* /*closure*/) {
+PyObject* chat_complete(PyObject* self, PyObject* /*none*/) {
   return PyBool_FromLong(accumulator_of(self).complete());
 }
 
 PyMethodDef chat_methods[] = {
+    {"__init__", as_method(documented), METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     "__init__(self, *, max_event_bytes: int = 1048576, max_kept_bytes: int = 16777216) -> None"},
     {"feed", guarded<chat_feed, PyObject*, PyObject*>, METH_O,
      "feed(self, data: bytes | bytearray | memoryview) -> str\n\n"
      "Take bytes of the stream in; the text that they add to the first choice's content.\n\n"
@@ -697,28 +732,28 @@ PyMethodDef chat_methods[] = {
      "The bytes have ended: StreamCut unless the stream is complete, or the fault there was."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef chat_members[] = {
-    {"message", guarded<chat_message, PyObject*, void*>, nullptr,
-     "The first choice's message so far, as a plain call has it.", nullptr},
-    {"choices", guarded<chat_choices, PyObject*, void*>, nullptr, "All choices so far, by index.", nullptr},
-    {"completion", guarded<chat_completion, PyObject*, void*>, nullptr, "The whole chat.completion so far.",
-     nullptr},
-    {"usage", guarded<chat_usage, PyObject*, void*>, nullptr, "What the provider says was used, or None.",
-     nullptr},
-    {"finish_reason", guarded<chat_finish_reason, PyObject*, void*>, nullptr,
-     "Why the first choice ended, or None.", nullptr},
-    {"complete", chat_complete, nullptr, "Whether the stream's end ([DONE]) was read.", nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef chat_properties[] = {
+    {"message", guarded<chat_message, PyObject*, PyObject*>, METH_NOARGS,
+     "message(self) -> dict[str, typing.Any]\n\nThe first choice's message so far, as a plain call has it."},
+    {"choices", guarded<chat_choices, PyObject*, PyObject*>, METH_NOARGS,
+     "choices(self) -> list[dict[str, typing.Any]]\n\nAll choices so far, by index."},
+    {"completion", guarded<chat_completion, PyObject*, PyObject*>, METH_NOARGS,
+     "completion(self) -> dict[str, typing.Any]\n\nThe whole chat.completion so far."},
+    {"usage", guarded<chat_usage, PyObject*, PyObject*>, METH_NOARGS,
+     "usage(self) -> dict[str, typing.Any] | None\n\nWhat the provider says was used."},
+    {"finish_reason", guarded<chat_finish_reason, PyObject*, PyObject*>, METH_NOARGS,
+     "finish_reason(self) -> str | None\n\nWhy the first choice ended."},
+    {"complete", chat_complete, METH_NOARGS,
+     "complete(self) -> bool\n\nWhether the stream's end ([DONE]) was read."},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot chat_slots[] = {
     {Py_tp_doc,
      const_cast<char*>(
-         "ChatAccumulator(*, max_event_bytes=1048576, max_kept_bytes=16777216)\n--\n\n"
          "A chat completion put together from the bytes of its stream. One stream, one thread at a time.")},
     {Py_tp_new, reinterpret_cast<void*>(guarded<chat_new, PyTypeObject*, PyObject*, PyObject*>)},
     {Py_tp_dealloc, reinterpret_cast<void*>(chat_dealloc)},
     {Py_tp_methods, chat_methods},
-    {Py_tp_getset, chat_members},
     {0, nullptr}};
 
 PyType_Spec chat_spec{"sentinel._core.ChatAccumulator", sizeof(ChatObject), 0, Py_TPFLAGS_DEFAULT,
@@ -727,11 +762,11 @@ PyType_Spec chat_spec{"sentinel._core.ChatAccumulator", sizeof(ChatObject), 0, P
 }  // namespace
 
 void bind_stream(py::module_& module) {
-  event_type = add_type(module, event_spec);
+  event_type = add_documented_type(module, event_spec, event_properties);
   py::handle(reinterpret_cast<PyObject*>(event_type)).attr("__match_args__") =
       py::make_tuple("event", "data", "id", "retry");
-  add_type(module, parser_spec);
-  add_type(module, chat_spec);
+  add_documented_type(module, parser_spec, parser_properties);
+  add_documented_type(module, chat_spec, chat_properties);
 }
 
 }  // namespace sentinel::bindings

@@ -1,4 +1,4 @@
-"""Streams of chat completions as providers send them, written out by us: one list of payloads each."""
+"""Streams of chat completions as providers send them, written out by us: lists of payloads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,16 @@ RECORDED: dict[str, list[Payload]] = {
         chunk(choice(FIRST, logprobs=None), service_tier="default"),
         *[
             chunk(choice({"content": text}, logprobs=None), service_tier="default")
-            for text in ["Hel", "lo", ", ", "Gr\u00fc\u00dfe", ' "a\\b"\n', "\U0001f600", "\u4f60", "."]
+            for text in [
+                "Hel",
+                "lo",
+                ", ",
+                "Gr\u00fc\u00dfe",
+                ' "a\\b"\n',
+                "\U0001f600",
+                "\u4f60",
+                ".",
+            ]
         ],
         chunk(choice({}, finish="stop", logprobs=None)),
     ],
@@ -70,7 +79,10 @@ RECORDED: dict[str, list[Payload]] = {
     "tool calls": [
         chunk(choice({"role": "assistant", "content": None})),
         chunk(choice({"tool_calls": [call(0, id="call_a", type="function", name="look_up")]})),
-        *[chunk(choice({"tool_calls": [call(0, part)]})) for part in ['{"', "order", '":"20', '-7"}']],
+        *[
+            chunk(choice({"tool_calls": [call(0, part)]}))
+            for part in ['{"', "order", '":"20', '-7"}']
+        ],
         chunk(choice({"tool_calls": [call(1, id="call_b", type="function", name="send")]})),
         *[chunk(choice({"tool_calls": [call(1, part)]})) for part in ["{", '"pdf":true', "}"]],
         chunk(choice({}, finish="tool_calls")),
@@ -98,7 +110,9 @@ RECORDED: dict[str, list[Payload]] = {
     "logprobs": [
         chunk(choice(FIRST, logprobs={"content": [], "refusal": None})),
         *[
-            chunk(choice({"content": text}, logprobs={"content": [token(text, lp)], "refusal": None}))
+            chunk(
+                choice({"content": text}, logprobs={"content": [token(text, lp)], "refusal": None})
+            )
             for text, lp in [("A", -0.25), (" b", -1e-7), ("\u00e9", -9999.0)]
         ],
         chunk(choice({}, finish="stop", logprobs=None)),
@@ -115,7 +129,9 @@ RECORDED: dict[str, list[Payload]] = {
         chunk(usage=USAGE),
     ],
     "members that nobody knows": [
-        chunk(choice({"role": "assistant", "reasoning_content": "", "content": None}), vendor={"a": 1}),
+        chunk(
+            choice({"role": "assistant", "reasoning_content": "", "content": None}), vendor={"a": 1}
+        ),
         chunk(choice({"reasoning_content": "Let me "})),
         chunk(choice({"reasoning_content": "think", "audio": {"id": "au", "data": "AA"}})),
         chunk(choice({"content": "42", "audio": {"data": "BB", "expires_at": 5}})),

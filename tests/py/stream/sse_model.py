@@ -40,9 +40,7 @@ def interpret(stream: bytes) -> Model:
             model.last_event_id = last_event_id_buffer
             if data:
                 model.events.append(
-                    SSEEvent(
-                        event_type or "message", data[:-1], last_event_id_buffer, block_retry
-                    )
+                    SSEEvent(event_type or "message", data[:-1], last_event_id_buffer, block_retry)
                 )
             data, event_type, block_retry = "", "", None
             continue

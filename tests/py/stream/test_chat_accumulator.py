@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from stream.recorded import RECORDED, chunk, encode
 
 from sentinel.errors import StreamCut, StreamError, StreamFailed, StreamTooLarge
 from sentinel.stream import ChatAccumulator
+from stream.recorded import RECORDED, chunk, encode
 
 
 def accumulated_by_sdk(stream: bytes) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def accumulated_by_sdk(stream: bytes) -> dict[str, Any]:
 
 
 def normal(completion: dict[str, Any]) -> dict[str, Any]:
-    """With every member that the SDK's types know, so that absent and null are one; no parsed ones."""
+    """As the SDK's types read it, without null members and those that it parsed."""
     whole = ChatCompletion.construct(None, **completion).to_dict(
         exclude_unset=False, exclude_defaults=False
     )
@@ -102,7 +102,9 @@ CALLS = st.builds(
 )
 LOGPROBS = st.none() | st.builds(
     lambda texts: {
-        "content": [{"token": t, "logprob": -0.5, "bytes": None, "top_logprobs": []} for t in texts],
+        "content": [
+            {"token": t, "logprob": -0.5, "bytes": None, "top_logprobs": []} for t in texts
+        ],
         "refusal": None,
     },
     st.lists(TEXTS, max_size=2),
@@ -146,7 +148,9 @@ def generated(draw: st.DrawFn) -> list[dict[str, Any]]:
         for index in range(3)
     ]
     chunks = draw(st.lists(CHUNKS, max_size=12))
-    usage = draw(st.none() | st.just({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}))
+    usage = draw(
+        st.none() | st.just({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3})
+    )
     last = [chunk(usage=usage)] if usage else []
     return [chunk(*opening), *chunks, *last]
 
@@ -181,7 +185,11 @@ def test_before_anything_came_there_is_an_empty_message() -> None:
     assert accumulator.message == {"role": "assistant", "content": None}
     assert accumulator.choices == []
     assert accumulator.completion == {"object": "chat.completion", "choices": []}
-    assert (accumulator.usage, accumulator.finish_reason, accumulator.complete) == (None, None, False)
+    assert (accumulator.usage, accumulator.finish_reason, accumulator.complete) == (
+        None,
+        None,
+        False,
+    )
 
 
 def deltas(*items: dict[str, Any]) -> bytes:
@@ -281,7 +289,10 @@ def test_a_text_that_is_no_json_string_is_read_in_full_after_a_known_shape(bad: 
 
 def test_what_follows_the_end_is_not_read() -> None:
     accumulator = ChatAccumulator()
-    assert accumulator.feed(deltas({"content": "a"}) + b"data: {\n\n" + deltas({"content": "b"})) == "a"
+    assert (
+        accumulator.feed(deltas({"content": "a"}) + b"data: {\n\n" + deltas({"content": "b"}))
+        == "a"
+    )
     accumulator.close()
     assert accumulator.message["content"] == "a"
 
@@ -295,10 +306,12 @@ def test_an_event_past_its_bound_is_a_typed_error_that_names_it() -> None:
 def test_an_answer_past_its_bound_is_a_typed_error_that_names_it() -> None:
     accumulator = ChatAccumulator(max_kept_bytes=5_000)
     piece = deltas({"content": "x" * 100}).removesuffix(END)
+    for _ in range(40):
+        accumulator.feed(piece)
+    assert accumulator.feed(piece * 20) != ""
     with pytest.raises(StreamTooLarge, match="larger than 5000 bytes"):
-        for _ in range(60):
-            accumulator.feed(piece)
-    assert 3_000 < len(accumulator.message["content"]) < 5_100
+        accumulator.feed(b"")
+    assert 4_000 < len(accumulator.message["content"]) < 5_100
 
 
 def test_more_tool_calls_than_anybody_makes_are_refused() -> None:

@@ -64,8 +64,9 @@ def test_what_does_not_change_the_answer_is_no_part_of_it(name: str) -> None:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -136,5 +137,5 @@ def test_another_type_is_a_type_error(wrong: object) -> None:
 
 
 def test_an_unknown_endpoint_is_a_value_error_that_names_it() -> None:
-    with pytest.raises(ValueError, match="endpoint must be .* not '/v1/messages'"):
+    with pytest.raises(ValueError, match=r"endpoint must be .* not '/v1/messages'"):
         request_digest(b"{}", endpoint="/v1/messages")
