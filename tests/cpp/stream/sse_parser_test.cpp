@@ -183,6 +183,26 @@ TEST(SseParser, RetryIsOnlyDigitsThatFit) {
   }
 }
 
+TEST(SseParser, TheReconnectionTimeIsTheLastOneOfAnyBlock) {
+  SseParser parser(1000);
+  Log log;
+  EXPECT_FALSE(parser.retry_ms());
+  feed(parser, "retry: 5\n\ndata: a\n\nretry: 7\nretry: x\n", log);
+  EXPECT_EQ(parser.retry_ms(), 7U);
+  EXPECT_FALSE(log.events.at(1).retry_ms);
+}
+
+TEST(SseParser, PlainBlocksAndOthersInTurnAreReadAlike) {
+  const std::string text =
+      "data: a\n\ndata:b\r\n\r\nid: 1\ndata: c\n\ndata: d\n\r\ndata:\n\ndata: e\r\rdata: f\n\n";
+  const auto events = data_events(text);
+  ASSERT_EQ(events.size(), 7U);
+  std::string all;
+  for (const Seen& seen : events) all += seen.data + seen.id + ",";
+  EXPECT_EQ(all, "a,b,c1,d1,1,e1,f1,");
+  EXPECT_EQ(parse({text}).relayed(), text);
+}
+
 TEST(SseParser, BlocksWithoutDataArePassedOnWithoutBeingEvents) {
   const Log log = parse({": ping\n\nevent: x\n\n\ndata: a\n\n"});
   ASSERT_EQ(log.events.size(), 4U);
