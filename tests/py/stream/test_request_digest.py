@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.requests import request_digest
+from sentinel.testing import ScriptedUpstream
+from support.governed import document
+from support.serving import GatewayProcess
 
 BODY: dict[str, Any] = {
     "model": "gpt-4o",
@@ -139,3 +143,29 @@ def test_another_type_is_a_type_error(wrong: object) -> None:
 def test_an_unknown_endpoint_is_a_value_error_that_names_it() -> None:
     with pytest.raises(ValueError, match=r"endpoint must be .* not '/v1/messages'"):
         request_digest(b"{}", endpoint="/v1/messages")
+
+
+ASKED = {"model": "cached", "messages": [{"role": "user", "content": "A question of digests"}]}
+ALIKE = [
+    json.dumps(ASKED, indent=2).encode(),
+    json.dumps(dict(reversed(ASKED.items())) | {"user": "u", "metadata": {}}).encode(),
+    json.dumps(ASKED).replace("question", "\\u0071uestion").encode(),
+]
+OTHER = [
+    json.dumps(ASKED | {"seed": 1}).encode(),
+    json.dumps(ASKED | {"seed": None}).encode(),
+    json.dumps(ASKED).replace("digests", "digest").encode(),
+]
+
+
+def test_the_gateways_exact_cache_finds_what_has_one_digest_and_nothing_else(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    first = json.dumps(ASKED).encode()
+    settings = document(upstream.base_url)
+    with GatewayProcess.serving(settings, tmp_path) as gateway, gateway.http() as http:
+        for body in [first, *OTHER, *ALIKE]:
+            reply = http.post("/v1/chat/completions", content=body)
+            hit = reply.headers["x-sentinel-cache"] == "hit-exact"
+            assert hit == (body in ALIKE)
+            assert hit == (body is not first and request_digest(body) == request_digest(first))
