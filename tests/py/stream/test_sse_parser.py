@@ -86,8 +86,9 @@ def test_a_short_fixture_split_at_every_pair_of_places_reads_the_same(name: str)
 
 PIECES = st.sampled_from(
     b"\r,\n,\r\n,\n\n,:, ,data,data:,data: x,event: e,id,id: 5,retry: 9,0,\0,\xef\xbb\xbf,"
-    b"\xc2\x85,\xe2\x80\xa8,\xff,\xe2\x82,\xf0\x9f\x98\x80,\xed\xa0\x80,sixteen bytes or more"
-    b"".split(b",")
+    b"\xc2\x85,\xe2\x80\xa8,\xff,\xe2\x82,\xf0\x9f\x98\x80,\xed\xa0\x80,16 bytes and more".split(
+        b","
+    )
 )
 
 
