@@ -1,7 +1,8 @@
 #include "sentinel/stream/chat_accumulator.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "sentinel/base/utf8.hpp"
@@ -16,7 +17,8 @@ using Object = JsonValue::Object;
 using simdjson::dom::element_type;
 
 constexpr std::size_t kMaxErrorBytes = 1024;
-constexpr std::size_t kMaxIndexed = 1024;  // choices, tool calls: so that a search by index stays short
+// Of choices, of tool calls, of members in an object that deltas are merged into: so that every search stays short.
+constexpr std::size_t kMost = 1024;
 constexpr std::string_view kPadding = "obfuscation";
 
 std::string_view trim(std::string_view text) {
@@ -44,7 +46,12 @@ JsonValue copy_of(const JsonElement& element) {
     case element_type::OBJECT: {
       Object& members = copy.held.emplace<Object>();
       const JsonObject object = *as_object(element);
-      for (const auto [key, value] : object) member_of(members, key) = copy_of(value);
+      std::unordered_map<std::string_view, std::size_t> places;  // a member's last value counts
+      for (const auto [key, value] : object) {
+        const auto [place, is_new] = places.emplace(key, members.size());
+        if (is_new) members.push_back({std::string(key), {}});
+        members[place->second].value = copy_of(value);
+      }
       break;
     }
   }
@@ -184,7 +191,15 @@ class ChunkReader {
     member_of(to_.members_, "system_fingerprint");
   }
 
+  // False, and the stream ends with a fault, if the object would get too many.
+  bool has_room(const Object& members) {
+    if (members.size() < kMost) return true;
+    too_many_ = true;
+    return false;
+  }
+
   void take_member(std::string_view key, const JsonElement& value, bool first) {
+    if (!has_room(to_.members_)) return;
     if (first) return keep(member_of(to_.members_, key), value);
     if (value.is_null()) return;
     const bool is_news = key == "usage" || key == "system_fingerprint" || key == "moderation";
@@ -198,6 +213,7 @@ class ChunkReader {
     ChatChoice* const choice = find_choice(member_as<std::int64_t>(*object, "index").value_or(position));
     if (choice == nullptr) return;
     for (const auto [key, value] : *object) {
+      if (!has_room(choice->members)) return;
       if (key == "delta") {
         if (const auto delta = as_object(value)) read_delta(*choice, *delta);
       } else if (key == "logprobs") {
@@ -216,7 +232,7 @@ class ChunkReader {
         std::lower_bound(choices.begin(), choices.end(), index,
                          [](const ChatChoice& choice, std::int64_t wanted) { return choice.index < wanted; });
     if (place != choices.end() && place->index == index) return &*place;
-    if (choices.size() == kMaxIndexed) return refuse<ChatChoice>();
+    if (choices.size() == kMost) return refuse<ChatChoice>();
     changed_ = true;
     to_.kept_bytes_ += sizeof(ChatChoice);
     ChatChoice& fresh = *choices.insert(place, ChatChoice{index, {}, {}});
@@ -246,6 +262,7 @@ class ChunkReader {
       return;
     }
     for (const auto [key, part] : *object) {
+      if (!has_room(*members)) return;
       JsonValue& place = member_of(*members, key);
       const auto more = as_array(part);
       if (more && place.as<Array>() != nullptr) {
@@ -258,6 +275,7 @@ class ChunkReader {
 
   void merge(Object& into, const JsonObject& delta) {
     for (const auto [key, value] : delta) {
+      if (!has_room(into)) return;
       JsonValue* place = find_member(into, key);
       if (place == nullptr) {
         changed_ = true;
@@ -297,6 +315,7 @@ class ChunkReader {
     const bool indexed = has_indexed_entries(list) && (into.empty() || !plain);
     for (const JsonElement entry : list) {
       const auto index = indexed ? index_of(entry) : std::nullopt;
+      if (too_many_) return;
       if (!index) {
         push(into, entry);
       } else if (Object* const known = find_entry(into, *index)) {
@@ -311,13 +330,13 @@ class ChunkReader {
       const JsonValue* const member = members ? find_member(*members, "index") : nullptr;
       return member ? member->as<std::int64_t>() : nullptr;
     };
+    if (list.size() >= kMost) return refuse<Object>();
     auto place = list.begin();
     for (; place != list.end(); ++place) {
       const std::int64_t* const known = index(*place);
       if (known != nullptr && *known == wanted) return place->as<Object>();
       if (known != nullptr && *known > wanted) break;
     }
-    if (list.size() == kMaxIndexed) return refuse<Object>();
     changed_ = true;
     to_.kept_bytes_ += sizeof(JsonValue);
     return &list.insert(place, JsonValue{})->held.emplace<Object>();
@@ -418,8 +437,8 @@ Status ChatAccumulator::read(std::string_view data, std::string_view event_name,
   ChunkReader reader(*this, text);
   reader.read(*root);
   if (reader.too_many()) {
-    return fail(StreamFault::too_large,
-                "the answer has more than " + std::to_string(kMaxIndexed) + " choices or tool calls");
+    return fail(StreamFault::too_large, "the answer has more than " + std::to_string(kMost) +
+                                            " choices, tool calls or members of one object");
   }
   if (reader.only_appended()) {
     learn(data, reader.appended_key(), reader.appended_to());

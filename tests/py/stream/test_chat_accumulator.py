@@ -316,8 +316,31 @@ def test_an_answer_past_its_bound_is_a_typed_error_that_names_it() -> None:
 
 def test_more_tool_calls_than_anybody_makes_are_refused() -> None:
     calls = [{"index": index, "function": {"arguments": ""}} for index in range(1_100)]
-    with pytest.raises(StreamTooLarge, match="1024 choices or tool calls"):
+    with pytest.raises(StreamTooLarge, match="1024 choices, tool calls"):
         ChatAccumulator().feed(deltas({"tool_calls": calls}))
+
+
+WIDE = {f"m{number}": 0 for number in range(60_000)}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chunk(**WIDE),
+        chunk({"index": 0, "delta": WIDE}),
+        chunk({"index": 0, "delta": {}} | WIDE),
+        chunk({"index": 0, "delta": {"audio": WIDE}}),
+        chunk({"index": 0, "delta": {}, "logprobs": WIDE}),
+    ],
+    ids=["chunk", "delta", "choice", "in a delta", "log probabilities"],
+)
+def test_objects_of_very_many_members_are_refused_before_they_cost_much(
+    payload: dict[str, Any],
+) -> None:
+    accumulator = ChatAccumulator()
+    stream = encode([payload] * 2)
+    with pytest.raises(StreamTooLarge, match="members of one object"):
+        accumulator.feed(stream)
 
 
 @pytest.mark.parametrize("name", ["max_event_bytes", "max_kept_bytes"])
