@@ -32,6 +32,7 @@ SLOTS = {
     "__get__": f"(self, instance: object, owner: {ANY} = None) -> {ANY}",
     "__getattribute__": f"(self, name: str) -> {ANY}",
 }
+MATCH_ARGS = re.compile(r"(__match_args__): typing\.ClassVar\[tuple\]")  # its types are its values
 ALL_LIST = re.compile(r"^__all__(: list\[str\])? = \[.*?\]\n", re.MULTILINE | re.DOTALL)
 
 
@@ -50,7 +51,8 @@ def generate(into: Path) -> Path:
         folder.mkdir()
         folder.with_suffix(".pyi").rename(folder / "__init__.pyi")
     for stub in folder.rglob("*.pyi"):
-        stub.write_text(SLOT.sub(typed_slot, ALL_LIST.sub("", stub.read_text())))
+        text = MATCH_ARGS.sub(r"\1", ALL_LIST.sub("", stub.read_text()))
+        stub.write_text(SLOT.sub(typed_slot, text))
     ruff = [sys.executable, "-m", "ruff"]
     own = ["--quiet", "--isolated", "--target-version", "py311", "--line-length", "100"]
     subprocess.run([*ruff, "check", "--fix", "--select", "F401,I,UP", *own, folder], check=True)

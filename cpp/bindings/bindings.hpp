@@ -13,6 +13,8 @@ void bind_bridge(pybind11::module_& module);
 void bind_limit(pybind11::module_& module);
 void bind_circuit_breaker(pybind11::module_& module);
 void bind_tokens(pybind11::module_& module);
+void bind_stream(pybind11::module_& module);
+void bind_request_digest(pybind11::module_& module);
 
 // The ValueError that an Error of configuration is in Python.
 inline void raise_if_failed(const Status& status) {

@@ -11,4 +11,6 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_limit(module);
   sentinel::bindings::bind_circuit_breaker(module);
   sentinel::bindings::bind_tokens(module);
+  sentinel::bindings::bind_stream(module);
+  sentinel::bindings::bind_request_digest(module);
 }

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from sentinel.gateway import Gateway
     from sentinel.limits import RateLimiter, TokenBucket
     from sentinel.resilience import CircuitBreaker
+    from sentinel.stream import ChatAccumulator, SSEParser
     from sentinel.tokens import TokenCounter
 
 __all__ = [
+    "ChatAccumulator",
     "CircuitBreaker",
     "Gateway",
     "RateLimiter",
+    "SSEParser",
     "Settings",
     "TokenBucket",
     "TokenCounter",
@@ -41,6 +44,8 @@ _HOMES = {
     "RateLimiter": "sentinel.limits",
     "TokenBucket": "sentinel.limits",
     "CircuitBreaker": "sentinel.resilience",
+    "ChatAccumulator": "sentinel.stream",
+    "SSEParser": "sentinel.stream",
     "TokenCounter": "sentinel.tokens",
 }
 

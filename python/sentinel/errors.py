@@ -19,6 +19,10 @@ __all__ = [
     "GatewayError",
     "InvalidAccount",
     "SentinelError",
+    "StreamCut",
+    "StreamError",
+    "StreamFailed",
+    "StreamTooLarge",
     "UnknownAccount",
     "UnknownKey",
     "UsageError",
@@ -102,3 +106,19 @@ class CircuitOpenError(SentinelError):
 
 class GatewayError(SentinelError, RuntimeError):
     """The gateway cannot start, is not running, or is used where it cannot work."""
+
+
+class StreamError(SentinelError):
+    """A stream of events cannot be read further."""
+
+
+class StreamTooLarge(StreamError, ValueError):
+    """An event or an answer is larger than the bound that the message names."""
+
+
+class StreamFailed(StreamError):
+    """The provider reported an error inside its stream; the message is the provider's."""
+
+
+class StreamCut(StreamError, EOFError):
+    """The stream ended before its last event."""

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "sentinel/base/utf8.hpp"
+
 namespace sentinel::cache {
 namespace {
 
@@ -36,6 +38,14 @@ enum Tag : std::uint8_t {
 
 bool is_excluded(std::string_view key) {
   return std::find(kExcludedMembers.begin(), kExcludedMembers.end(), key) != kExcludedMembers.end();
+}
+
+// simdjson encodes a lone surrogate escape as three bytes that UTF-8 forbids: 0xED and a byte from 0xA0 on.
+bool holds_surrogate(std::string_view text) {
+  for (std::size_t at = text.find('\xED'); at != std::string_view::npos; at = text.find('\xED', at + 1)) {
+    if (at + 1 < text.size() && static_cast<unsigned char>(text[at + 1]) >= 0xA0) return true;
+  }
+  return false;
 }
 
 // Any total order will do, so the cheapest: shorter keys first.
@@ -71,11 +81,37 @@ class Canonical {
   }
 
   void text(std::string_view value) {
+    if (has_escapes_ && holds_surrogate(value)) has_lone_surrogate_ = true;
     make_room(kMaxVarint + value.size());
     varint(value.size());
     if (value.empty()) return;  // its data may be null
     std::memcpy(scratch_.text.data() + used_, value.data(), value.size());
     used_ += value.size();
+  }
+
+  // From here on keys that stand twice and, if the body has \u escapes, halves of surrogate pairs are noticed.
+  void be_strict(bool has_escapes) {
+    strict_ = true;
+    has_escapes_ = has_escapes;
+  }
+
+  const std::string& twice() const { return twice_; }
+  bool has_key_twice() const { return has_key_twice_; }
+  bool has_lone_surrogate() const { return has_lone_surrogate_; }
+
+  // The members that are no part of the identity must be well formed as well.
+  void look_through_excluded(object root) {
+    std::array<bool, kExcludedMembers.size()> seen{};
+    const std::size_t used = used_;
+    for (const auto member : root) {
+      const auto* const name = std::find(kExcludedMembers.begin(), kExcludedMembers.end(), member.key);
+      if (name == kExcludedMembers.end()) continue;
+      bool& before = seen[static_cast<std::size_t>(name - kExcludedMembers.begin())];
+      if (before) note_key_twice(member.key);
+      before = true;
+      value(member.value);
+      used_ = used;
+    }
   }
 
   void raw(const Digest& digest) {
@@ -108,6 +144,7 @@ class Canonical {
     }
     const std::size_t end = stack.size();
     std::sort(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end(), before);
+    if (strict_) find_key_twice(first);
     number(kObject, end - first);
     for (std::size_t at = first; at < end; ++at) {
       const IdentityScratch::Member member = stack[at];  // a copy: deeper objects may move the stack
@@ -120,6 +157,20 @@ class Canonical {
   Digest digest() const { return sha256({scratch_.text.data(), used_}); }
 
  private:
+  void find_key_twice(std::size_t first) {
+    const auto begin = scratch_.members.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto same = [](const IdentityScratch::Member& left, const IdentityScratch::Member& right) {
+      return left.key == right.key;
+    };
+    const auto found = std::adjacent_find(begin, scratch_.members.end(), same);
+    if (found != scratch_.members.end()) note_key_twice(found->key);
+  }
+
+  void note_key_twice(std::string_view key) {
+    has_key_twice_ = true;
+    twice_ = key;
+  }
+
   void items(array values) {
     tag(kArray);
     for (const element item : values) value(item);
@@ -169,6 +220,11 @@ class Canonical {
 
   IdentityScratch& scratch_;
   std::size_t used_ = 0;
+  bool strict_ = false;
+  bool has_escapes_ = false;
+  bool has_lone_surrogate_ = false;
+  bool has_key_twice_ = false;
+  std::string twice_;
 };
 
 }  // namespace
@@ -177,6 +233,34 @@ Digest identity_of(const IdentityHead& head, object root, IdentityScratch& scrat
   Canonical form(Kind::body, scratch);
   form.head(head);
   form.members(root, [](std::string_view key) { return !is_excluded(key); });
+  return form.digest();
+}
+
+Result<Digest> BodyReader::identity(const IdentityHead& head, std::string_view body) {
+  if (parser_.capacity() > kKeptBytes) parser_ = simdjson::dom::parser();
+  if (padded_.size() > kKeptBytes) std::string().swap(padded_);
+  if (padded_.size() < body.size() + simdjson::SIMDJSON_PADDING)
+    padded_.resize(body.size() * 2 + simdjson::SIMDJSON_PADDING);
+  std::copy(body.begin(), body.end(), padded_.begin());
+  element parsed;
+  const auto error = parser_.parse(padded_.data(), body.size(), false).get(parsed);
+  if (error != simdjson::SUCCESS)
+    return Error(ErrorCode::invalid_json,
+                 std::string("the body is not valid JSON: ") + simdjson::error_message(error));
+  object root;
+  if (parsed.get_object().get(root) != simdjson::SUCCESS)
+    return Error(ErrorCode::invalid_json, "the body must be a JSON object");
+  Canonical form(Kind::body, scratch_);
+  form.head(head);
+  form.be_strict(body.find("\\u") != std::string_view::npos);
+  form.members(root, [](std::string_view key) { return !is_excluded(key); });
+  form.look_through_excluded(root);
+  if (form.has_lone_surrogate())
+    return Error(ErrorCode::invalid_json,
+                 "a \\u escape is half of a surrogate pair: the text is not Unicode");
+  if (form.has_key_twice())
+    return Error(ErrorCode::invalid_request, "the key \"" + std::string(utf8::truncate(form.twice(), 64)) +
+                                                 "\" stands twice in one object");
   return form.digest();
 }
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sentinel/base/digest.hpp"
+#include "sentinel/base/result.hpp"
 
 namespace sentinel::cache {
 
@@ -50,6 +51,19 @@ struct IdentityScratch {
 };
 
 Digest identity_of(const IdentityHead& head, simdjson::dom::object root, IdentityScratch& scratch);
+
+// The identity of a body as it came, which need not have been validated: it is read as strictly as the gateway reads it.
+// Not a JSON object in UTF-8, a key twice in one object, half of a surrogate pair: `invalid_json` or `invalid_request`.
+// Memory is kept for the next body, as in a scratch.
+class BodyReader {
+ public:
+  Result<Digest> identity(const IdentityHead& head, std::string_view body);
+
+ private:
+  simdjson::dom::parser parser_;
+  std::string padded_;  // the body with room behind it, as the parser wants it
+  IdentityScratch scratch_;
+};
 
 // The identities of an embeddings request's items: everything but `input` once, then each item by itself. An item is what
 // one vector answers to: a text, or an array of token ids. The same item has the same identity alone and in any batch.

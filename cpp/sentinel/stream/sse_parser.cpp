@@ -1,6 +1,6 @@
 #include "sentinel/stream/sse_parser.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #if defined(__SSE2__)
@@ -13,20 +13,39 @@ namespace {
 constexpr std::size_t kKeptCapacity = 16 * 1024;
 constexpr std::string_view kBom = "\xEF\xBB\xBF";
 
+#if defined(__SSE2__)
+// Which of the sixteen bytes end a line.
+__m128i line_ends(const char* from) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+}
+#endif
+
 // The first CR or LF, or `end`. Both are looked for at once: memchr would need two passes.
 const char* find_line_end(const char* cursor, const char* end) {
 #if defined(__SSE2__)
-  const __m128i lf = _mm_set1_epi8('\n');
-  const __m128i cr = _mm_set1_epi8('\r');
-  for (; end - cursor >= 16; cursor += 16) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(cursor));
-    const __m128i hits = _mm_or_si128(_mm_cmpeq_epi8(bytes, lf), _mm_cmpeq_epi8(bytes, cr));
-    const int mask = _mm_movemask_epi8(hits);
-    if (mask != 0) return cursor + __builtin_ctz(static_cast<unsigned>(mask));
+  for (; end - cursor >= 64; cursor += 64) {
+    const __m128i first = _mm_or_si128(line_ends(cursor), line_ends(cursor + 16));
+    const __m128i second = _mm_or_si128(line_ends(cursor + 32), line_ends(cursor + 48));
+    if (_mm_movemask_epi8(_mm_or_si128(first, second)) != 0) break;
+  }
+  if (end - cursor >= 16) {
+    const char* const last = end - 16;  // the last step looks back as far as it must
+    for (;; cursor = std::min(cursor + 16, last)) {
+      const auto mask = static_cast<unsigned>(_mm_movemask_epi8(line_ends(cursor)));
+      if (mask != 0) return cursor + __builtin_ctz(mask);
+      if (cursor == last) return end;
+    }
   }
 #endif
   while (cursor != end && *cursor != '\n' && *cursor != '\r') ++cursor;
   return cursor;
+}
+
+// Of the line end that opens `rest` if a blank line with the same end follows; else 0.
+std::size_t size_of_ending(std::string_view rest) {
+  if (rest.starts_with("\n\n")) return 1;
+  return rest.starts_with("\r\n\r\n") ? 2 : 0;
 }
 
 // Only digits, at least one, that fit: anything else leaves the reconnection time as it was.
@@ -70,10 +89,32 @@ Error SseParser::too_big_error() const {
                "an event of the stream is larger than " + std::to_string(max_event_bytes_) + " bytes"};
 }
 
+// What nearly every chunk begins with: a block of one data line, whole. It leaves no trace in the parser.
+bool SseParser::take_plain(std::string_view& rest, SseEvent& out) {
+  if (!rest.starts_with("data:")) return false;
+  const char* const begin = rest.data();
+  const char* const end = begin + rest.size();
+  const char* const stop = find_line_end(begin + 5, end);
+  const std::size_t ending = size_of_ending({stop, static_cast<std::size_t>(end - stop)});
+  const auto line = static_cast<std::size_t>(stop - begin);
+  if (ending == 0 || line + ending > max_event_bytes_) return false;
+  const std::size_t value_at = begin[5] == ' ' ? 6 : 5;
+  out.event = "message";
+  out.data = {begin + value_at, line - value_at};
+  out.id = last_id_;
+  out.retry_ms.reset();
+  out.raw = {begin, line + 2 * ending};
+  out.has_data = true;
+  rest.remove_prefix(out.raw.size());
+  return true;
+}
+
 // Reads `rest` up to the end of a block. Positions are kept relative to the block, whose first part may be in
 // held_; lines that began there are completed there, so that each line is looked at once and in one piece.
 SseParser::Step SseParser::next(std::string_view& rest, SseEvent& out) {
+  if (rest.empty()) return Step::need_more;
   if (delivered_) begin_block();
+  if (held_.empty() && !after_cr_ && !first_line_ && take_plain(rest, out)) return Step::event;
   const char* begin = rest.data();
   const char* const end = begin + rest.size();
   const char* cursor = begin;
@@ -144,7 +185,7 @@ void SseParser::take_line(const char* base, std::size_t offset, std::string_view
   } else if (name == "id") {
     if (text.find('\0') == std::string_view::npos) last_id_.assign(text);
   } else if (name == "retry") {
-    if (const auto retry = parse_retry(text)) block_.retry_ms = retry;
+    if (const auto retry = parse_retry(text)) block_.retry_ms = retry_ms_ = retry;
   }
 }
 

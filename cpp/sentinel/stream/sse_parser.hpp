@@ -47,6 +47,7 @@ class SseParser {
   template <class F>
   Status feed(std::string_view chunk, F&& on_event);
 
+  std::optional<std::uint64_t> retry_ms() const { return retry_ms_; }  // the last one, of any block
   std::size_t pending_bytes() const { return delivered_ ? 0 : held_.size(); }
   bool failed() const { return state_ == State::closed; }
 
@@ -82,6 +83,7 @@ class SseParser {
   };
 
   Step next(std::string_view& rest, SseEvent& out);
+  bool take_plain(std::string_view& rest, SseEvent& out);
   void take_line(const char* base, std::size_t offset, std::string_view line);
   void take_data(const char* base, Slice value);
   void dispatch(std::string_view raw, SseEvent& out);
@@ -99,6 +101,7 @@ class SseParser {
   std::string held_;    // the block so far, when it did not end in its chunk
   std::string joined_;  // data of several lines
   std::string last_id_;
+  std::optional<std::uint64_t> retry_ms_;
 };
 
 template <class F>

@@ -663,6 +663,131 @@ class Encoding:
         """
     def encode(self, text: str) -> list[int]: ...
 
+class SSEEvent:
+    """
+    One server-sent event, immutable: compares, hashes and matches by its fields.
+    """
+
+    __match_args__ = ("event", "data", "id", "retry")
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __init__(self, event: str, data: str, id: str = "", retry: int | None = None) -> None: ...
+    def __reduce__(self) -> tuple[typing.Any, ...]:
+        """
+        For pickle and copy.
+        """
+    def __repr__(self) -> str: ...
+    @property
+    def data(self) -> str:
+        """
+        The data lines joined by line feeds; decoded when first asked for.
+        """
+    @property
+    def event(self) -> str:
+        """
+        The type: "message" when the stream names none.
+        """
+    @property
+    def id(self) -> str:
+        """
+        The last event id so far, empty when there is none.
+        """
+    @property
+    def retry(self) -> int | None:
+        """
+        The reconnection time in milliseconds that this event carried.
+        """
+
+class SSEParser:
+    """
+    Server-sent events out of bytes, cut anywhere (WHATWG HTML, section 9.2.6). One stream, one thread at a time.
+    """
+    def __init__(self, max_event_bytes: int = 1048576) -> None: ...
+    def close(self) -> None:
+        """
+        The stream has ended: an event without its blank line is dropped, as the standard says.
+
+        StreamTooLarge if that ended it. May be called again.
+        """
+    def feed(self, data: bytes | bytearray | memoryview) -> list[SSEEvent]:
+        """
+        The events that these bytes complete, in order.
+
+        StreamTooLarge if an event is larger than max_event_bytes; events before it come first, the next call raises.
+        """
+    def feed_count(self, data: bytes | bytearray | memoryview) -> int:
+        """
+        Like feed, but only how many events these bytes complete.
+        """
+    def feed_data(self, data: bytes | bytearray | memoryview) -> list[bytes]:
+        """
+        Like feed, but only the data of each event, as the bytes that came (they may not be UTF-8).
+        """
+    @property
+    def last_event_id(self) -> str:
+        """
+        The last id of a finished block, for Last-Event-ID.
+        """
+    @property
+    def pending_bytes(self) -> int:
+        """
+        How many bytes of an unfinished block are held.
+        """
+    @property
+    def retry(self) -> int | None:
+        """
+        The reconnection time in milliseconds, if one was given.
+        """
+
+class ChatAccumulator:
+    """
+    A chat completion put together from the bytes of its stream. One stream, one thread at a time.
+    """
+    def __init__(
+        self, *, max_event_bytes: int = 1048576, max_kept_bytes: int = 16777216
+    ) -> None: ...
+    def close(self) -> None:
+        """
+        The bytes have ended: StreamCut unless the stream is complete, or the fault there was.
+        """
+    def feed(self, data: bytes | bytearray | memoryview) -> str:
+        """
+        Take bytes of the stream in; the text that they add to the first choice's content.
+
+        StreamFailed if the provider reports an error, StreamTooLarge past a bound, StreamError if an event is no JSON
+        object. Text before a fault comes first; the next call raises.
+        """
+    @property
+    def choices(self) -> list[dict[str, typing.Any]]:
+        """
+        All choices so far, by index.
+        """
+    @property
+    def complete(self) -> bool:
+        """
+        Whether the stream's end ([DONE]) was read.
+        """
+    @property
+    def completion(self) -> dict[str, typing.Any]:
+        """
+        The whole chat.completion so far.
+        """
+    @property
+    def finish_reason(self) -> str | None:
+        """
+        Why the first choice ended.
+        """
+    @property
+    def message(self) -> dict[str, typing.Any]:
+        """
+        The first choice's message so far, as a plain call has it.
+        """
+    @property
+    def usage(self) -> dict[str, typing.Any] | None:
+        """
+        What the provider says was used.
+        """
+
 def choose_encoding(model: str) -> ModelChoice:
     """
     The encoding of a model, by its name.
@@ -676,6 +801,17 @@ def key_digest(pepper: str, credential: str) -> bytes:
 def redact(text: str) -> str:
     """
     The text with e-mail addresses, card, SSN and phone numbers and keys replaced by marks.
+    """
+
+def request_digest(
+    body: bytes | bytearray | memoryview | str, *, endpoint: str = "/v1/chat/completions"
+) -> bytes:
+    """
+    The 32 bytes by which the gateway's exact cache knows the request (SHA-256 of a canonical form).
+
+    Bodies that differ in white space, key order, escapes, the writing of numbers, or in what does not change the
+    answer (stream, stream_options, user, safety_identifier, metadata, prompt_cache_key) have the same.
+    ValueError if the body is no JSON object in UTF-8, has a key twice or half of a surrogate pair.
     """
 
 def truncate_utf8(text: str, max_bytes: typing.SupportsInt | typing.SupportsIndex) -> str:

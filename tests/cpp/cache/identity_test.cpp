@@ -322,6 +322,32 @@ TEST(CacheIdentity, MemoryGoesBackAfterALargeBody) {
   EXPECT_LT(bodies.scratch.text.capacity(), 100'000U);
 }
 
+TEST(CacheIdentity, ARawBodyHasTheIdentityOfTheSameBodyParsed) {
+  Bodies bodies;
+  BodyReader reader;
+  for (const std::string& body : {body_with(nullptr, nullptr), std::string("{}"),
+                                  std::string(R"({"a":[1,2.5,{"b":"\u00e9"}],"user":"u"})"),
+                                  std::string(R"({"stream":true,"x":"\ud83d\ude00"})"),
+                                  "{\"x\":\"" + std::string(70'000, 'x') + "\"}"}) {
+    const auto digest = reader.identity(kChat, body);
+    ASSERT_TRUE(bool(digest)) << body;
+    EXPECT_EQ(*digest, bodies.identity(body)) << body;
+  }
+}
+
+TEST(CacheIdentity, ARawBodyIsReadAsStrictlyAsTheGatewayReadsIt) {
+  BodyReader reader;
+  for (const char* body :
+       {"", "[]", "{", R"({"a":1}x)", "{\"a\":\"\xff\"}", R"({"a":1,"\u0061":2})", R"({"a":[{"b":1,"b":1}]})",
+        R"({"metadata":{"b":1,"b":1}})", R"({"user":"a","user":"a"})", R"({"a":"\ud800"})", R"({"\udc00":1})",
+        R"({"metadata":["\ud800x"]})", R"({"a":1e999})"}) {
+    EXPECT_FALSE(bool(reader.identity(kChat, body))) << body;
+  }
+  EXPECT_EQ(reader.identity(kChat, R"({"a":1,"a":2})").error().code, ErrorCode::invalid_request);
+  EXPECT_EQ(reader.identity(kChat, R"({"a":"\ud800"})").error().code, ErrorCode::invalid_json);
+  EXPECT_TRUE(bool(reader.identity(kChat, "{}"))) << "a fault leaves nothing behind";
+}
+
 class EmbeddingIdentities : public ::testing::Test {
  protected:
   std::vector<Digest> items(const std::string& body, const IdentityHead& head = kEmbeddings) {

@@ -8,22 +8,14 @@
 #include <string_view>
 #include <vector>
 
+#include "stream/sse_model.hpp"
+
 namespace sentinel::stream {
 namespace {
 
 using namespace std::string_literals;
-
-struct Seen {
-  std::string event, data, id;
-  std::optional<std::uint64_t> retry_ms;
-  bool has_data = false;
-
-  friend bool operator==(const Seen&, const Seen&) = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Seen& seen) {
-  return out << "{" << seen.event << "|" << seen.data << "|" << seen.id << "|" << seen.has_data << "}";
-}
+using testing::Model;
+using testing::Seen;
 
 struct Log {
   std::vector<Seen> events;
@@ -60,62 +52,6 @@ std::vector<Seen> data_events(const std::string& text) {
   std::erase_if(events, [](const Seen& seen) { return !seen.has_data; });
   return events;
 }
-
-// The standard's algorithm on the whole input at once, a line at a time, without a thought for speed.
-class Model {
- public:
-  explicit Model(std::string text) : text_(std::move(text)) {
-    const std::size_t bom = text_.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-    std::size_t block = 0;
-    std::size_t line = bom;
-    for (std::size_t at = bom; at < text_.size(); ++at) {
-      if (text_[at] != '\r' && text_[at] != '\n') continue;
-      const std::string content = text_.substr(line, at - line);
-      if (text_[at] == '\r' && at + 1 < text_.size() && text_[at + 1] == '\n') ++at;
-      line = at + 1;
-      if (!content.empty()) {
-        process(content);
-        continue;
-      }
-      dispatch(text_.substr(block, at + 1 - block));
-      block = at + 1;
-    }
-    tail = text_.substr(block);
-  }
-
-  Log log;
-  std::string tail;
-
- private:
-  void process(const std::string& line) {
-    const std::size_t colon = line.find(':');
-    const std::string field = line.substr(0, colon);
-    std::string value = colon == std::string::npos ? "" : line.substr(colon + 1);
-    if (value.starts_with(' ')) value.erase(0, 1);
-    if (field == "event") type_ = value;
-    if (field == "data") data_ += value + "\n", has_data_ = true;
-    if (field == "id" && value.find('\0') == std::string::npos) id_ = value;
-    const bool digits = !value.empty() && value.find_first_not_of("0123456789") == std::string::npos;
-    if (field == "retry" && digits && value.size() < 20) retry_ = std::stoull(value);
-  }
-
-  void dispatch(const std::string& raw) {
-    Seen seen{"", "", id_, retry_, has_data_};
-    if (has_data_) {
-      seen.event = type_.empty() ? "message" : type_;
-      seen.data = data_.substr(0, data_.size() - 1);
-    }
-    log.events.push_back(seen);
-    log.raws.push_back(raw);
-    type_ = data_ = "";
-    has_data_ = false;
-    retry_.reset();
-  }
-
-  std::string text_, type_, data_, id_;
-  bool has_data_ = false;
-  std::optional<std::uint64_t> retry_;
-};
 
 TEST(SseParser, OneEventInOneChunkIsReportedWithoutACopy) {
   const std::string text = "data: {\"a\":1}\n\n";
@@ -181,6 +117,26 @@ TEST(SseParser, RetryIsOnlyDigitsThatFit) {
        {"", "-1", "1.5", " 1", "1e3", "0x1", "18446744073709551616", "99999999999999999999999"}) {
     EXPECT_FALSE(data_events("retry: "s + bad + "\ndata\n\n").at(0).retry_ms) << bad;
   }
+}
+
+TEST(SseParser, TheReconnectionTimeIsTheLastOneOfAnyBlock) {
+  SseParser parser(1000);
+  Log log;
+  EXPECT_FALSE(parser.retry_ms());
+  feed(parser, "retry: 5\n\ndata: a\n\nretry: 7\nretry: x\n", log);
+  EXPECT_EQ(parser.retry_ms(), 7U);
+  EXPECT_FALSE(log.events.at(1).retry_ms);
+}
+
+TEST(SseParser, PlainBlocksAndOthersInTurnAreReadAlike) {
+  const std::string text =
+      "data: a\n\ndata:b\r\n\r\nid: 1\ndata: c\n\ndata: d\n\r\ndata:\n\ndata: e\r\rdata: f\n\n";
+  const auto events = data_events(text);
+  ASSERT_EQ(events.size(), 7U);
+  std::string all;
+  for (const Seen& seen : events) all += seen.data + seen.id + ",";
+  EXPECT_EQ(all, "a,b,c1,d1,1,e1,f1,");
+  EXPECT_EQ(parse({text}).relayed(), text);
 }
 
 TEST(SseParser, BlocksWithoutDataArePassedOnWithoutBeingEvents) {
@@ -290,14 +246,14 @@ TEST(SseParser, AgreesWithAPlainModelForAnyTextAndAnyCuts) {
     const std::string text = random_text(random);
     const Model model(text);
     const Log whole = parse({text});
-    ASSERT_EQ(whole.events, model.log.events) << "seed " << seed << " round " << round;
-    ASSERT_EQ(whole.raws, model.log.raws) << "seed " << seed << " round " << round;
+    ASSERT_EQ(whole.events, model.events) << "seed " << seed << " round " << round;
+    ASSERT_EQ(whole.raws, model.raws) << "seed " << seed << " round " << round;
     std::vector<std::string_view> chunks;
     for (std::string_view rest = text; !rest.empty(); rest.remove_prefix(chunks.back().size())) {
       chunks.push_back(rest.substr(0, random() % 9));
     }
     const Log cut = parse(chunks);
-    ASSERT_EQ(cut.events, model.log.events) << "seed " << seed << " round " << round;
+    ASSERT_EQ(cut.events, model.events) << "seed " << seed << " round " << round;
     ASSERT_TRUE(text.starts_with(cut.relayed()));
     ASSERT_GE(cut.relayed().size() + 1, text.size() - model.tail.size())
         << "at most the LF of a cut CRLF waits";
