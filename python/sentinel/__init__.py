@@ -5,6 +5,7 @@
     sentinel.mount(host_app, "/llm", settings)     # the same inside an app of yours
     sentinel.RateLimiter("100/min")                # parts that need no gateway: docs/library.md
     sentinel.TokenCounter.for_model("gpt-4o")
+    sentinel.LRUCache(max_entries=10_000, ttl=300)
 
 Importing this loads neither FastAPI nor the engine; each name loads what it needs when first used.
 """
@@ -16,19 +17,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sentinel.api import create_app, mount
+    from sentinel.cache import LRUCache, cached
     from sentinel.config import Settings
     from sentinel.gateway import Gateway
     from sentinel.limits import RateLimiter
+    from sentinel.resilience import SingleFlight
     from sentinel.tokens import TokenCounter
 
-__all__ = ["Gateway", "RateLimiter", "Settings", "TokenCounter", "create_app", "mount"]
+__all__ = [
+    "Gateway",
+    "LRUCache",
+    "RateLimiter",
+    "Settings",
+    "SingleFlight",
+    "TokenCounter",
+    "cached",
+    "create_app",
+    "mount",
+]
 
 _HOMES = {
     "create_app": "sentinel.api",
     "mount": "sentinel.api",
     "Settings": "sentinel.config",
     "Gateway": "sentinel.gateway",
+    "LRUCache": "sentinel.cache",
+    "cached": "sentinel.cache",
     "RateLimiter": "sentinel.limits",
+    "SingleFlight": "sentinel.resilience",
     "TokenCounter": "sentinel.tokens",
 }
 

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.resilience import SingleFlight, flight
+from support.computes import AsyncCompute, Compute, block_until, settle, until, waiters
 
 CROWD = 100
 
@@ -22,64 +22,6 @@ CROWD = 100
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight, "LOOK_SECONDS", 0.005)
-
-
-class Compute:
-    """A compute of threads that ends when told to."""
-
-    def __init__(self, outcome: object = 7) -> None:
-        self.outcome = outcome
-        self.calls = 0
-        self.began = threading.Event()
-        self.may_end = threading.Event()
-
-    def __call__(self) -> object:
-        self.calls += 1
-        self.began.set()
-        assert self.may_end.wait(60)
-        if isinstance(self.outcome, BaseException):
-            raise self.outcome
-        return self.outcome
-
-
-class AsyncCompute:
-    """A compute of tasks that ends when told to."""
-
-    def __init__(self, outcome: object = 7) -> None:
-        self.outcome = outcome
-        self.calls = 0
-        self.began = asyncio.Event()
-        self.may_end = asyncio.Event()
-
-    async def __call__(self) -> object:
-        self.calls += 1
-        self.began.set()
-        await self.may_end.wait()
-        if isinstance(self.outcome, BaseException):
-            raise self.outcome
-        return self.outcome
-
-
-def waiters(flights: SingleFlight, key: object) -> int:
-    """How many wait for `key`, beside the thread that computes it."""
-    return len(flights._flights[key]._waiters)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not true():
-            await asyncio.sleep(0)
-
-
-def block_until(true: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    while not true():
-        tick.wait(0.0005)
-
-
-async def settle(*tasks: asyncio.Task[object]) -> list[object]:
-    async with asyncio.timeout(60):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # Threads
