@@ -232,14 +232,13 @@ def _refuse_what_cannot_be_cached(function: Callable[..., Any]) -> None:
     if not callable(function):
         raise TypeError(f"cached takes a function, not {type(function).__name__}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            "a generator function cannot be cached: its result is used up by one caller"
-        )
+        raise TypeError("a generator function cannot be cached: one caller uses its result up")
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
-    call = getattr(type(function), "__call__", None)
-    return asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    if asyncio.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _unique_name(function: Callable[..., Any], prefix: str) -> str:

@@ -192,7 +192,10 @@ class LRUCache(_core.ObjectCache):
         super().clear()
 
     def invalidate_tag(self, tag: str) -> int:
-        """Forget every value with this tag; how many. What is being computed with it is not kept."""
+        """Forget every value with this tag; how many were held.
+
+        What is being computed with it is not kept.
+        """
         with self._forgetting_computes():
             self._computing.invalidate_tag(tag)
         self._errors.invalidate_tag(tag)

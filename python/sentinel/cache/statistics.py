@@ -7,6 +7,8 @@ from html import escape
 
 __all__ = ["CacheStatistics"]
 
+_UNITS = ((1e-3, "us", 1e6), (1.0, "ms", 1e3), (120.0, "s", 1.0), (7_200.0, "min", 1 / 60))
+
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
@@ -92,12 +94,7 @@ class CacheStatistics:
 
 def written_seconds(seconds: float) -> str:
     """As a person would say it: 1.5 us, 619 ms, 2.4 h."""
-    for limit, unit, factor in (
-        (1e-3, "us", 1e6),
-        (1, "ms", 1e3),
-        (120, "s", 1),
-        (7200, "min", 1 / 60),
-    ):
+    for limit, unit, factor in _UNITS:
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds / 3600:,.1f} h"

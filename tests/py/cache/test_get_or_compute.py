@@ -1,4 +1,4 @@
-"""`get_or_compute`: one compute for all, errors, staleness, early expiry, invalidation meanwhile."""
+"""`get_or_compute`: one compute for all, errors, staleness, early expiry, invalidation."""
 
 from __future__ import annotations
 
