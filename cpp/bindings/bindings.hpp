@@ -10,6 +10,7 @@ namespace sentinel::bindings {
 void bind_base(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_bridge(pybind11::module_& module);
+void bind_object_cache(pybind11::module_& module);
 void bind_cached_function(pybind11::module_& module);
 void bind_limit(pybind11::module_& module);
 void bind_tokens(pybind11::module_& module);

@@ -7,13 +7,9 @@
 // Threads: all of it needs the GIL. Failure: as the C API, a Python exception is set.
 #pragma once
 
-#include <Python.h>
+#include <pybind11/pybind11.h>
 
 #include <limits>
-
-namespace pybind11 {
-class module_;
-}
 
 namespace sentinel::bindings {
 
@@ -26,8 +22,6 @@ struct StoreOptions {
 };
 
 inline constexpr double kNoExpirySeconds = std::numeric_limits<double>::infinity();
-
-void bind_object_cache(pybind11::module_& module);
 
 bool is_object_cache(PyObject* object);
 
