@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 #include "bindings/bindings.hpp"
 #include "bindings/call_key.hpp"
@@ -155,6 +156,7 @@ struct CachedFunction {
   PyObject* names;
   PyObject* defaults;
   PyObject* mark;       // an object that no argument can be
+  PyObject* spare;      // a tuple for the next key, or nullptr
   PyObject* forgetter;  // the weak references' callback, made with the first instance
   PyObject* dictionary;
   PyObject* weak_references;
@@ -162,7 +164,9 @@ struct CachedFunction {
   InstanceTokens instances;
   std::uint64_t hits;
   std::uint64_t misses;
-  bool shared;  // the cache has other users
+  bool shared;    // the cache has other users
+  bool single;    // the key is the argument itself
+  bool in_order;  // every parameter may be given by position, and there is one
   bool asynchronous;
   bool method;  // the first argument is the instance
   bool ready;   // __init__ is done
@@ -170,9 +174,34 @@ struct CachedFunction {
 
 CachedFunction* as_function(PyObject* self) { return reinterpret_cast<CachedFunction*>(self); }
 
-using Held = pybind11::object;
+// A reference of our own. pybind11's checks the GIL each time unless asserts are off, which costs a tenth of a hit.
+class Held {
+ public:
+  Held() = default;
+  Held(Held&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Held& operator=(Held&& other) noexcept {
+    PyObject* old = std::exchange(object_, std::exchange(other.object_, nullptr));
+    Py_XDECREF(old);
+    return *this;
+  }
+  ~Held() { Py_XDECREF(object_); }
 
-Held steal(PyObject* object) { return pybind11::reinterpret_steal<Held>(object); }
+  static Held steal(PyObject* object) {
+    Held held;
+    held.object_ = object;
+    return held;
+  }
+  static Held borrow(PyObject* object) { return steal(Py_XNewRef(object)); }
+
+  PyObject* ptr() const { return object_; }
+  PyObject* release() { return std::exchange(object_, nullptr); }
+  explicit operator bool() const { return object_ != nullptr; }
+
+ private:
+  PyObject* object_ = nullptr;
+};
+
+Held steal(PyObject* object) { return Held::steal(object); }
 
 // ---- keys
 
@@ -231,23 +260,84 @@ enum class Keyed { made, unacceptable, failed };
 struct Key {
   Held object;
   Py_hash_t hash = 0;
-  Held token;  // of the instance that a method was called on
+  Held token;             // of the instance that a method was called on
+  bool in_order = false;  // a tuple that key_in_order made
 };
 
-Keyed hash_or_freeze(CachedFunction* self, const KeyParts& parts, bool single, Key& key) {
-  key.object = single ? pybind11::reinterpret_borrow<Held>(parts.part(0)) : join_parts(parts);
+Keyed hash_or_freeze(CachedFunction* self, const KeyParts& parts, Key& key) {
+  key.object = self->single ? Held::borrow(parts.part(0)) : join_parts(parts);
   if (!key.object) return Keyed::failed;
   key.hash = PyObject_Hash(key.object.ptr());
   if (key.hash != -1) return Keyed::made;
   if (!unhashable()) return Keyed::failed;
   key.object = freeze_parts(self, parts);
   if (!key.object) return Keyed::failed;
-  if (single) key.object = pybind11::reinterpret_borrow<Held>(PyTuple_GET_ITEM(key.object.ptr(), 0));
+  if (self->single) key.object = Held::borrow(PyTuple_GET_ITEM(key.object.ptr(), 0));
   key.hash = PyObject_Hash(key.object.ptr());
   return key.hash == -1 ? Keyed::failed : Keyed::made;
 }
 
+// From CPython 3.14 on a tuple remembers its hash.
+constexpr bool kTuplesCanBeUsedAgain = PY_VERSION_HEX < 0x030E0000;
+
+// The tuple of the last hit, empty, if it can be used again: allocating one costs as much as finding its value.
+Held take_spare(CachedFunction* self, Py_ssize_t count) {
+  if (self->spare == nullptr) return steal(PyTuple_New(count));
+  PyObject* spare = std::exchange(self->spare, nullptr);
+  if (PyObject_GC_IsTracked(spare) == 0)
+    PyObject_GC_Track(spare);  // the collector drops tuples of plain things
+  return steal(spare);
+}
+
+// Puts a part where None or nothing was.
+void put_part(PyObject** place, PyObject* part) {
+  PyObject* before = std::exchange(*place, Py_NewRef(part));
+  Py_XDECREF(before);
+}
+
+// Keeps the key's tuple for the next call unless somebody else has it. The collector may see it any time, so every place
+// holds something.
+void keep_spare(CachedFunction* self, Held& key) {
+  if (!kTuplesCanBeUsedAgain || self->spare != nullptr || Py_REFCNT(key.ptr()) != 1) return;
+  const Py_ssize_t count = PyTuple_GET_SIZE(key.ptr());
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* part = PyTuple_GET_ITEM(key.ptr(), i);
+    PyTuple_SET_ITEM(key.ptr(), i, Py_NewRef(Py_None));
+    Py_DECREF(part);
+  }
+  if (self->spare == nullptr) self->spare = key.release();
+}
+
+// The key of a call that gives every parameter by position, which is as it should be already. Nothing, and no exception,
+// if some part has no hash.
+Keyed key_in_order(CachedFunction* self, const Call& call, Key& key) {
+  if (self->method) {
+    key.token = token_of(self, call.arguments[0]);
+    if (!key.token && PyErr_Occurred() != nullptr) return Keyed::failed;
+  }
+  PyObject* first = key.token ? key.token.ptr() : call.arguments[0];
+  if (self->single) {
+    key.object = Held::borrow(first);
+  } else {
+    const Py_ssize_t lead = self->shared ? 1 : 0;
+    key.object = take_spare(self, lead + static_cast<Py_ssize_t>(call.positional));
+    if (!key.object) return Keyed::failed;
+    PyObject** parts = reinterpret_cast<PyTupleObject*>(key.object.ptr())->ob_item;
+    if (self->shared) put_part(parts++, self->name_space);
+    put_part(parts++, first);
+    for (std::size_t i = 1; i < call.positional; ++i) put_part(parts++, call.arguments[i]);
+    key.in_order = true;
+  }
+  key.hash = PyObject_Hash(key.object.ptr());
+  if (key.hash != -1) return Keyed::made;
+  return unhashable() ? Keyed::unacceptable : Keyed::failed;
+}
+
 Keyed key_of_arguments(CachedFunction* self, const Call& call, Key& key) {
+  if (self->in_order && call.keywords == nullptr && call.positional == self->shape.positional) {
+    const Keyed keyed = key_in_order(self, call, key);
+    if (keyed != Keyed::unacceptable) return keyed;
+  }
   KeyParts parts(self->shape.most_parts(call));
   if (self->shared) parts.add(self->name_space, nullptr);
   const std::size_t first = parts.count();
@@ -258,7 +348,7 @@ Keyed key_of_arguments(CachedFunction* self, const Call& call, Key& key) {
     const std::size_t place = self->shape.positional > 0 ? first : first + self->shape.count();
     if (key.token) parts.put(place, key.token.ptr());
   }
-  return hash_or_freeze(self, parts, self->shape.single() && !self->shared, key);
+  return hash_or_freeze(self, parts, key);
 }
 
 Held prefixed(CachedFunction* self, Held made) {
@@ -323,6 +413,7 @@ PyObject* function_call(PyObject* object, PyObject* const* arguments, std::size_
   PyObject* value = object_cache_get(self->cache, key.object.ptr(), key.hash);
   if (value == nullptr) return PyErr_Occurred() != nullptr ? nullptr : call_miss(self, call, key);
   ++self->hits;
+  if (key.in_order) keep_spare(self, key.object);
   return self->asynchronous ? make_answer(value) : value;
 }
 
@@ -338,7 +429,7 @@ PyObject* function_key_of(PyObject* object, PyObject* const* arguments, Py_ssize
       return nullptr;
     case Keyed::made: break;
   }
-  return key.object.release().ptr();
+  return key.object.release();
 }
 
 PyObject* function_reset_counts(PyObject* object, PyObject*) {
@@ -405,6 +496,11 @@ bool fits(PyObject* names, PyObject* defaults, Py_ssize_t positional, Py_ssize_t
   return good;
 }
 
+bool names_in_order(const CallShape& shape) {
+  return shape.count() > 0 && shape.positional == shape.count() && !shape.extra_positional &&
+         !shape.extra_keywords;
+}
+
 int function_init(PyObject* object, PyObject* given, PyObject* by_name) {
   CachedFunction* self = as_function(object);
   static const char* words[] = {
@@ -443,6 +539,8 @@ int function_init(PyObject* object, PyObject* given, PyObject* by_name) {
                  extra_positional != 0,
                  extra_keywords != 0};
   self->shared = shared != 0;
+  self->single = self->shape.single() && !self->shared;
+  self->in_order = names_in_order(self->shape);
   self->asynchronous = asynchronous != 0;
   self->ready = true;
   return 0;
@@ -451,9 +549,9 @@ int function_init(PyObject* object, PyObject* given, PyObject* by_name) {
 int function_traverse(PyObject* object, visitproc visit, void* arg) {
   CachedFunction* self = as_function(object);
   Py_VISIT(Py_TYPE(object));
-  for (PyObject* held :
-       {self->function, self->cache, self->miss, self->freeze, self->gone, self->key, self->name_space,
-        self->prefix, self->names, self->defaults, self->mark, self->forgetter, self->dictionary})
+  for (PyObject* held : {self->function, self->cache, self->miss, self->freeze, self->gone, self->key,
+                         self->name_space, self->prefix, self->names, self->defaults, self->mark, self->spare,
+                         self->forgetter, self->dictionary})
     Py_VISIT(held);
   return self->instances.traverse(visit, arg);
 }
@@ -472,6 +570,7 @@ int function_clear(PyObject* object) {
   Py_CLEAR(self->names);
   Py_CLEAR(self->defaults);
   Py_CLEAR(self->mark);
+  Py_CLEAR(self->spare);
   Py_CLEAR(self->forgetter);
   Py_CLEAR(self->dictionary);
   self->instances.clear();
