@@ -354,13 +354,18 @@ class Store {
  private:
   // The slot of that key, kNoSlot or kFailed.
   std::uint32_t find(PyObject* key, Py_hash_t hash) const {
-    const auto wanted = static_cast<std::uint64_t>(hash);
-    cache::SlotTable::Probe probe = table_.probe(wanted);
+    const cache::SlotTable::Probe probe = table_.probe(static_cast<std::uint64_t>(hash));
+    if (probe.slot == kNoSlot || slots_[probe.slot].key == key) return probe.slot;
+    return find_from(probe, key, static_cast<std::uint64_t>(hash));
+  }
+
+  [[gnu::noinline]] std::uint32_t find_from(cache::SlotTable::Probe probe, PyObject* key,
+                                            std::uint64_t hash) const {
     for (; probe.slot != kNoSlot; table_.advance(probe)) {
       const Slot& slot = slots_[probe.slot];
       if (slot.key == key) return probe.slot;
-      if (slot.hash != wanted) continue;
-      if (!PyUnicode_CheckExact(slot.key) || !PyUnicode_CheckExact(key)) return find_by_asking(key, wanted);
+      if (slot.hash != hash) continue;
+      if (!PyUnicode_CheckExact(slot.key) || !PyUnicode_CheckExact(key)) return find_by_asking(key, hash);
       if (equal_strings(slot.key, key)) return probe.slot;
     }
     return kNoSlot;

@@ -91,40 +91,42 @@ class Duel {
         frequency_(Residency::Policy::adaptive, shadows_) {}
 
   void watch(std::uint64_t hash) {
-    if (!sampled(hash)) return;
-    notes_[noted_++] = hash;
+    if (quiet_) return;
+    notes_[noted_] = hash;  // without a branch that nobody could foresee
+    noted_ += sampled(hash);
     if (noted_ == kNotes) work_off();
   }
 
   bool judge() {
     batches_without_miss_ = 0;
+    quiet_ = false;
     return recency_wins_;
   }
 
  private:
   static constexpr std::size_t kNotes = 32;
   static constexpr std::size_t kBatchesWithoutMiss = 256;
+  static constexpr unsigned kLeastShift = 2;  // a quarter of the accesses at most
   static constexpr std::size_t kShadowsAimedAt = 256;
   static constexpr double kMemoryInShadows = 8;
   static constexpr double kThreshold = 0.004;
   static constexpr double kHeadStart = 0.04;  // a young count of uses says little yet, and seldom so again
 
   static unsigned shift_for(std::size_t entries) {
-    unsigned shift = 0;
+    unsigned shift = kLeastShift;
     while ((entries >> shift) >= 2 * kShadowsAimedAt) ++shift;
     return shift;
   }
 
-  bool sampled(std::uint64_t hash) const {
+  std::size_t sampled(std::uint64_t hash) const {
     const std::uint64_t spread = (hash ^ (hash >> 29U)) * 0xbf58476d1ce4e5b9U;
-    return (spread >> 32U & ((std::uint64_t{1} << sample_shift_) - 1)) == 0;
+    return (spread >> 32U & ((std::uint64_t{1} << sample_shift_) - 1)) == 0 ? 1 : 0;
   }
 
   void work_off() {
     noted_ = 0;
-    if (batches_without_miss_ == kBatchesWithoutMiss) return;
-    ++batches_without_miss_;
     for (const std::uint64_t hash : notes_) weigh(hash);
+    quiet_ = ++batches_without_miss_ == kBatchesWithoutMiss;
   }
 
   void weigh(std::uint64_t hash) {
@@ -145,6 +147,7 @@ class Duel {
   bool recency_wins_ = false;
   std::size_t noted_ = 0;
   std::size_t batches_without_miss_ = 0;
+  bool quiet_ = false;
   std::array<std::uint64_t, kNotes> notes_{};
 };
 

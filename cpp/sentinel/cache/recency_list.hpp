@@ -15,8 +15,9 @@ enum class Queue : std::uint8_t { none, window, probation, protection };
 struct QueueNode {
   std::uint32_t newer = kNoSlot;
   std::uint32_t older = kNoSlot;
-  std::uint16_t epoch = 0;  // when `uses` was last brought up to date
+  std::uint8_t epoch = 0;  // when `uses` was last brought up to date
   std::uint8_t uses = 0;
+  bool asked_for = false;  // since it came to where it stands in protection
   Queue queue = Queue::none;
 };
 

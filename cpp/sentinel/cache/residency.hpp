@@ -2,9 +2,10 @@
 //
 // W-TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy", ACM ToS 2017): who is new
 // enters a window, ordered by recency. Who falls out of the window competes with the oldest of the main part for its
-// place: the one that was asked for more often of late stays. The main part is a segmented LRU (probation and
-// protection: a fifth and four fifths). Here the number of uses of a slot that is held lies in the slot; the sketch
-// knows those that are not held, so that a hit touches no other memory.
+// place: the one that was asked for more often of late stays. The main part has two segments, four fifths of it for those
+// that were asked for again (protection). Two things differ from the paper. A hit in the main part only leaves a mark;
+// marks are looked at when room is needed, as a second chance. And the number of uses of a slot that is held lies in the
+// slot; the sketch knows those that are not held. So a hit touches no memory but its own slot.
 //
 // The window's share is the caller's to move: a hundredth for W-TinyLFU, all of it for LRU. A move takes place step by
 // step with what comes in, so no call is long: a window that may grow takes from the main part, one that must shrink
@@ -58,16 +59,16 @@ class Residency {
   // Whether the last miss noted was this, and nothing was added since.
   bool just_missed(std::uint64_t hash) const { return missed_ && last_miss_ == hash; }
 
+  // In the main part a hit leaves a mark and moves nothing: what it is worth is looked at when room is needed.
   template <class Slot>
   void touch(Slot* slots, std::uint32_t at) {
-    if (counting_) {
-      QueueNode& node = slots[at].queue_node;
-      bring_up_to_date(node);
-      if (node.uses < kMostUses) ++node.uses;
-      count_access();
-      if (node.queue != Queue::window) return touch_main(slots, at);
-    }
-    list(Queue::window).renew(slots, at);
+    if (!counting_) return list(Queue::window).renew(slots, at);
+    QueueNode& node = slots[at].queue_node;
+    if (node.epoch != epoch_) bring_up_to_date(node);
+    if (node.uses < kMostUses) ++node.uses;
+    if (--until_check_ == 0) check_age();
+    if (node.queue == Queue::window || window_share_ == kWholeWindow) return touch_window(slots, at);
+    node.asked_for = true;
   }
 
   template <class Slot>
@@ -105,6 +106,7 @@ class Residency {
 
   template <class Slot>
   std::uint32_t victim(Slot* slots, std::uint32_t keep) {
+    promote(slots);
     const std::uint32_t oldest = oldest_but(slots, keep);
     const std::uint32_t candidate = candidate_;
     candidate_ = kNoSlot;
@@ -167,15 +169,40 @@ class Residency {
     enter(slots, at, to);
   }
 
+  // What is asked for while the window has all comes into it.
   template <class Slot>
-  void touch_main(Slot* slots, std::uint32_t at) {
-    if (window_share_ == kWholeWindow) return move(slots, at, Queue::window);
+  void touch_window(Slot* slots, std::uint32_t at) {
+    if (slots[at].queue_node.queue == Queue::window) return list(Queue::window).renew(slots, at);
     if (candidate_ == at) candidate_ = kNoSlot;
-    if (slots[at].queue_node.queue == Queue::protection) return list(Queue::protection).renew(slots, at);
-    move(slots, at, Queue::protection);
+    move(slots, at, Queue::window);
+  }
+
+  // Takes those at the end of probation that were asked for into protection, a few at a time.
+  template <class Slot>
+  void promote(Slot* slots) {
+    for (int moved = 0; moved < kMovesPerStep && !list(Queue::probation).empty(); ++moved) {
+      const std::uint32_t at = list(Queue::probation).oldest();
+      if (!slots[at].queue_node.asked_for) return;
+      if (candidate_ == at) candidate_ = kNoSlot;
+      slots[at].queue_node.asked_for = false;
+      move(slots, at, Queue::protection);
+      shrink_protection(slots);
+    }
+  }
+
+  // Down to four fifths of the main part. Who was asked for stays, once more as newest.
+  template <class Slot>
+  void shrink_protection(Slot* slots) {
     const std::uint64_t main = weight_of(Queue::probation) + weight_of(Queue::protection);
-    for (int moved = 0; moved < kMovesPerStep && weight_of(Queue::protection) > main - main / 5; ++moved)
-      move(slots, list(Queue::protection).oldest(), Queue::probation);
+    for (int moved = 0; moved < kMovesPerStep && weight_of(Queue::protection) > main - main / 5; ++moved) {
+      const std::uint32_t at = list(Queue::protection).oldest();
+      if (!slots[at].queue_node.asked_for) {
+        move(slots, at, Queue::probation);
+        continue;
+      }
+      slots[at].queue_node.asked_for = false;
+      list(Queue::protection).renew(slots, at);
+    }
   }
 
   // Hands what is too much to the main part; the last to go is who must compete when room is short.
@@ -187,6 +214,7 @@ class Residency {
     for (int moved = 0; moved < kMovesPerStep && weight_of(Queue::window) > most; ++moved) {
       const std::uint32_t at = list(Queue::window).oldest();
       if (at == list(Queue::window).newest()) return;
+      slots[at].queue_node.asked_for = false;
       move(slots, at, Queue::probation);
       candidate_ = at;
     }
@@ -213,15 +241,24 @@ class Residency {
   }
 
   void count_access() {
-    if (++accesses_ < std::max(kLeastAccesses, size_ * kAccessesPerSlot)) return;
-    accesses_ /= 2;
-    ++epoch_;
-    sketch_.halve();
+    if (--until_check_ == 0) check_age();
+  }
+
+  void check_age() {
+    const std::size_t period = std::max(kLeastAccesses, size_ * kAccessesPerSlot);
+    accesses_ += chunk_;
+    if (accesses_ >= period) {
+      accesses_ /= 2;
+      ++epoch_;
+      sketch_.halve();
+    }
+    chunk_ = accesses_ < period ? period - accesses_ : 1;
+    until_check_ = chunk_;
   }
 
   void bring_up_to_date(QueueNode& node) const {
     if (node.epoch == epoch_) return;
-    const auto halvings = static_cast<std::uint16_t>(epoch_ - node.epoch);
+    const auto halvings = static_cast<std::uint8_t>(epoch_ - node.epoch);
     node.uses = halvings > 4 ? std::uint8_t{0} : static_cast<std::uint8_t>(node.uses >> halvings);
     node.epoch = epoch_;
   }
@@ -229,11 +266,14 @@ class Residency {
   bool weighted_;
   bool counting_;
   bool missed_ = false;
-  std::uint16_t epoch_ = 0;
+  std::uint8_t epoch_ = 0;
   std::uint32_t window_share_;
   std::uint32_t candidate_ = kNoSlot;
   std::size_t size_ = 0;
-  std::size_t accesses_ = 0;
+  std::size_t accesses_ =
+      0;  // since the start, halved with the uses; without the chunk that is being counted
+  std::size_t chunk_ = kLeastAccesses;
+  std::size_t until_check_ = kLeastAccesses;
   std::array<RecencyList, 4> lists_;
   std::array<std::uint64_t, 4> weight_{};
   std::uint64_t last_miss_ = 0;

@@ -89,14 +89,15 @@ class SlotTable {
   }
 
   std::size_t home(std::uint32_t tag) const { return tag >> shift_; }
-  std::size_t after(std::size_t at) const { return (at + 1) & (buckets_.size() - 1); }
+  std::size_t after(std::size_t at) const { return (at + 1) & mask_; }
 
   void settle(Probe& probe) const {
     const Bucket* const buckets = buckets_.data();
-    const std::size_t mask = buckets_.size() - 1;
-    while (buckets[probe.at].slot != kNoSlot && buckets[probe.at].tag != probe.tag)
-      probe.at = (probe.at + 1) & mask;
-    probe.slot = buckets[probe.at].slot;
+    for (;; probe.at = (probe.at + 1) & mask_) {
+      const Bucket bucket = buckets[probe.at];
+      probe.slot = bucket.slot;
+      if (bucket.tag == probe.tag || bucket.slot == kNoSlot) return;
+    }
   }
 
   void put(Bucket bucket) {
@@ -106,9 +107,8 @@ class SlotTable {
   }
 
   void close_gap(std::size_t gap) {
-    const std::size_t mask = buckets_.size() - 1;
     for (std::size_t at = after(gap); buckets_[at].slot != kNoSlot; at = after(at)) {
-      const bool stands_behind_its_home = ((at - home(buckets_[at].tag)) & mask) < ((at - gap) & mask);
+      const bool stands_behind_its_home = ((at - home(buckets_[at].tag)) & mask_) < ((at - gap) & mask_);
       if (stands_behind_its_home) continue;
       buckets_[gap] = buckets_[at];
       gap = at;
@@ -121,11 +121,13 @@ class SlotTable {
     std::vector<Bucket> old(wanted);
     old.swap(buckets_);
     shift_ = shift_for(wanted);
+    mask_ = wanted - 1;
     for (const Bucket& bucket : old)
       if (bucket.slot != kNoSlot) put(bucket);
   }
 
   std::vector<Bucket> buckets_;
+  std::size_t mask_ = kLeastBuckets - 1;
   unsigned shift_ = shift_for(kLeastBuckets);
   std::size_t size_ = 0;
 };
