@@ -8,8 +8,11 @@
 
 #include <Python.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 namespace sentinel::bindings {
 
@@ -18,9 +21,12 @@ class InstanceTokens {
   // A new reference; nullptr without an exception if nothing weak can point to the object, with one on other failures.
   // `callback` is called with the dead reference, and passes it to `forget`.
   PyObject* token_of(PyObject* object, PyObject* prefix, PyObject* callback) {
+    Recent& recent = recent_[place_of(object)];
+    if (recent.object == object) return Py_NewRef(recent.token);
     const auto found = instances_.find(object);
-    if (found != instances_.end()) return Py_NewRef(found->second.token);
-    return admit(object, prefix, callback);
+    if (found == instances_.end()) return admit(object, prefix, callback);
+    recent = {object, found->second.token};
+    return Py_NewRef(recent.token);
   }
 
   // The token of a reference that died, a new reference; nullptr if it is none of ours.
@@ -29,6 +35,7 @@ class InstanceTokens {
     if (found == objects_.end()) return nullptr;
     const auto instance = instances_.find(found->second);
     PyObject* token = instance->second.token;
+    recent_[place_of(found->second)] = {};
     instances_.erase(instance);
     objects_.erase(found);
     Py_DECREF(reference);  // its caller has another
@@ -41,6 +48,7 @@ class InstanceTokens {
   }
 
   void clear() {
+    recent_ = {};
     auto instances = std::move(instances_);
     instances_.clear();
     objects_.clear();
@@ -50,13 +58,23 @@ class InstanceTokens {
     }
   }
 
-  std::size_t size() const { return instances_.size(); }
-
  private:
   struct Instance {
     PyObject* reference;
     PyObject* token;
   };
+
+  // Those asked for lately, by address: so that a method called again and again costs no search.
+  struct Recent {
+    PyObject* object = nullptr;
+    PyObject* token = nullptr;  // borrowed from instances_
+  };
+
+  static constexpr std::size_t kRecent = 32;
+
+  static std::size_t place_of(PyObject* object) {
+    return (reinterpret_cast<std::uintptr_t>(object) >> 4) % kRecent;  // objects lie 16 bytes apart
+  }
 
   PyObject* admit(PyObject* object, PyObject* prefix, PyObject* callback) {
     PyObject* reference = PyWeakref_NewRef(object, callback);
@@ -85,6 +103,7 @@ class InstanceTokens {
     return token;
   }
 
+  std::array<Recent, kRecent> recent_{};
   std::unordered_map<PyObject*, Instance> instances_;
   std::unordered_map<PyObject*, PyObject*> objects_;  // by reference
   std::size_t made_ = 0;
