@@ -137,8 +137,8 @@ def against_a_compute() -> None:
     figures = measure("A compute of 619 ms", {"sentinel": loop(slow, "why is the sky blue?")})
     hit = figures.nanoseconds["sentinel"] / 1e9
     sys.stdout.write(
-        f"\n{figures.title}\n  computed once in {compute * 1e3:.0f} ms, a hit takes {hit * 1e9:.1f} "
-        f"ns: {compute / hit:,.0f} times faster (asked for: 1,013)\n"
+        f"\n{figures.title}\n  computed once in {compute * 1e3:.0f} ms; a hit: {hit * 1e9:.1f} ns, "
+        f"{compute / hit:,.0f} times faster (asked for: 1,013)\n"
     )
 
 

@@ -13,7 +13,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 #include "bindings/bindings.hpp"
@@ -88,6 +87,10 @@ PyObject* answer_next(PyObject* self) {
 
 PyObject* answer_await(PyObject* self) { return Py_NewRef(self); }
 
+PyObject* answer_await_method(PyObject* self, PyObject*) { return answer_await(self); }
+
+PyObject* answer_next_method(PyObject* self, PyObject*) { return answer_next(self); }
+
 PyObject* answer_send_method(PyObject* self, PyObject*) { return answer_next(self); }
 
 PyObject* answer_close(PyObject* self, PyObject*) {
@@ -115,7 +118,14 @@ PyObject* answer_throw(PyObject* self, PyObject* const* given, Py_ssize_t count)
   return nullptr;
 }
 
+// METH_COEXIST: in place of what Python makes of the slots, for the sake of the signatures.
 PyMethodDef answer_methods[] = {
+    {"__await__", answer_await_method, METH_NOARGS | METH_COEXIST,
+     "__await__(self) -> collections.abc.Iterator[object]\n\nItself."},
+    {"__iter__", answer_await_method, METH_NOARGS | METH_COEXIST,
+     "__iter__(self) -> collections.abc.Iterator[object]\n\nItself."},
+    {"__next__", answer_next_method, METH_NOARGS | METH_COEXIST,
+     "__next__(self) -> object\n\nEnds with the value."},
     {"send", answer_send_method, METH_O, "send(self, value: object) -> object\n\nEnds with the value."},
     {"throw", as_method(answer_throw), METH_FASTCALL,
      "throw(self, *exception: object) -> object\n\nRaises the exception here."},
@@ -161,7 +171,7 @@ struct CachedFunction {
   PyObject* dictionary;
   PyObject* weak_references;
   CallShape shape;
-  InstanceTokens instances;
+  InstanceTokens* instances;  // nullptr before __init__ and after the collector
   std::uint64_t hits;
   std::uint64_t misses;
   bool shared;    // the cache has other users
@@ -206,8 +216,9 @@ Held steal(PyObject* object) { return Held::steal(object); }
 // ---- keys
 
 PyObject* forget_instance(PyObject* self, PyObject* reference) {
-  const Held token = steal(as_function(self)->instances.forget(reference));
-  if (!token || !as_function(self)->ready) Py_RETURN_NONE;
+  if (!as_function(self)->ready) Py_RETURN_NONE;
+  const Held token = steal(as_function(self)->instances->forget(reference));
+  if (!token) Py_RETURN_NONE;
   return PyObject_CallOneArg(as_function(self)->gone, token.ptr());
 }
 
@@ -219,7 +230,7 @@ Held token_of(CachedFunction* self, PyObject* instance) {
     self->forgetter = PyCFunction_New(&forgetter_definition, reinterpret_cast<PyObject*>(self));
     if (self->forgetter == nullptr) return {};
   }
-  return steal(self->instances.token_of(instance, self->name_space, self->forgetter));
+  return steal(self->instances->token_of(instance, self->name_space, self->forgetter));
 }
 
 // The key with every unhashable part frozen.
@@ -462,16 +473,6 @@ PyObject* function_repr(PyObject* self) {
 
 // ---- life
 
-PyObject* function_new(PyTypeObject* type, PyObject*, PyObject*) {
-  PyObject* object = type->tp_alloc(type, 0);
-  if (object == nullptr) return nullptr;
-  CachedFunction* self = as_function(object);
-  self->vectorcall = function_call;
-  new (&self->shape) CallShape;
-  new (&self->instances) InstanceTokens;
-  return object;
-}
-
 // Takes references to what `values` borrow.
 void keep(CachedFunction* self, PyObject* function, PyObject* cache, PyObject* miss, PyObject* freeze,
           PyObject* gone, PyObject* key) {
@@ -542,6 +543,8 @@ int function_init(PyObject* object, PyObject* given, PyObject* by_name) {
   self->single = self->shape.single() && !self->shared;
   self->in_order = names_in_order(self->shape);
   self->asynchronous = asynchronous != 0;
+  self->instances = new InstanceTokens;
+  self->vectorcall = function_call;
   self->ready = true;
   return 0;
 }
@@ -553,7 +556,7 @@ int function_traverse(PyObject* object, visitproc visit, void* arg) {
                          self->name_space, self->prefix, self->names, self->defaults, self->mark, self->spare,
                          self->forgetter, self->dictionary})
     Py_VISIT(held);
-  return self->instances.traverse(visit, arg);
+  return self->instances == nullptr ? 0 : self->instances->traverse(visit, arg);
 }
 
 int function_clear(PyObject* object) {
@@ -573,7 +576,7 @@ int function_clear(PyObject* object) {
   Py_CLEAR(self->spare);
   Py_CLEAR(self->forgetter);
   Py_CLEAR(self->dictionary);
-  self->instances.clear();
+  delete std::exchange(self->instances, nullptr);
   return 0;
 }
 
@@ -582,12 +585,41 @@ void function_dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   if (as_function(object)->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   function_clear(object);
-  as_function(object)->instances.~InstanceTokens();
   type->tp_free(object);
   Py_DECREF(type);
 }
 
+PyObject* function_init_method(PyObject* self, PyObject* given, PyObject* by_name) {
+  if (function_init(self, given, by_name) < 0) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* function_call_method(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  return function_call(self, given, static_cast<std::size_t>(count), keywords);
+}
+
+PyObject* function_get_method(PyObject* self, PyObject* const* given, Py_ssize_t count) {
+  if (count == 1 || count == 2) return function_get(self, given[0], nullptr);
+  PyErr_SetString(PyExc_TypeError, "__get__() takes 1 or 2 arguments");
+  return nullptr;
+}
+
+PyObject* function_repr_method(PyObject* self, PyObject*) { return function_repr(self); }
+
 PyMethodDef function_methods[] = {
+    {"__init__", as_method(function_init_method), METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     "__init__(self, function: collections.abc.Callable[..., object], cache: ObjectCache, *, "
+     "miss: collections.abc.Callable[..., object], freeze: collections.abc.Callable[..., object], "
+     "gone: collections.abc.Callable[[str], object], key: object, name_space: str, prefix: str, "
+     "names: tuple[str, ...], defaults: tuple[tuple[object] | None, ...], positional: int, "
+     "by_position_only: int, extra_positional: bool, extra_keywords: bool, shared: bool, "
+     "asynchronous: bool) -> None"},
+    {"__call__", as_method(function_call_method), METH_FASTCALL | METH_KEYWORDS | METH_COEXIST,
+     "__call__(self, *args: object, **kwargs: object) -> object\n\nThe value kept for these arguments, or a "
+     "new one."},
+    {"__get__", as_method(function_get_method), METH_FASTCALL | METH_COEXIST,
+     "__get__(self, instance: object, owner: type | None = None) -> object\n\nBinds it as a method."},
+    {"__repr__", function_repr_method, METH_NOARGS | METH_COEXIST, "__repr__(self) -> str"},
     {"key_of", as_method(function_key_of), METH_FASTCALL | METH_KEYWORDS,
      "key_of(self, *args: object, **kwargs: object) -> object\n\n"
      "The cache's key of such a call. TypeError if the function does not take these arguments."},
@@ -617,7 +649,6 @@ PyGetSetDef function_properties[] = {
 PyType_Slot function_slots[] = {
     {Py_tp_doc,
      const_cast<char*>("A function whose results are kept in an ObjectCache. Made by sentinel.cached.")},
-    {Py_tp_new, reinterpret_cast<void*>(function_new)},
     {Py_tp_init, reinterpret_cast<void*>(function_init)},
     {Py_tp_traverse, reinterpret_cast<void*>(function_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(function_clear)},

@@ -448,6 +448,85 @@ class ObjectCache:
         ValueError for a ttl that is not above 0, a negative stale or cost; TypeError for an unhashable key.
         """
 
+class ReadyAnswer:
+    """
+    What a cached asynchronous function gives on a hit: await it once.
+    """
+    def __await__(self) -> collections.abc.Iterator[typing.Any]:
+        """
+        Itself.
+        """
+    def __iter__(self) -> collections.abc.Iterator[typing.Any]:
+        """
+        Itself.
+        """
+    def __next__(self) -> typing.Any:
+        """
+        Ends with the value.
+        """
+    def close(self) -> None:
+        """
+        Drops the value.
+        """
+    def send(self, value: typing.Any) -> typing.Any:
+        """
+        Ends with the value.
+        """
+    def throw(self, *exception: typing.Any) -> typing.Any:
+        """
+        Raises the exception here.
+        """
+
+class CachedFunction:
+    """
+    A function whose results are kept in an ObjectCache. Made by sentinel.cached.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        The value kept for these arguments, or a new one.
+        """
+    def __get__(self, instance: typing.Any, owner: type | None = None) -> typing.Any:
+        """
+        Binds it as a method.
+        """
+    def __init__(
+        self,
+        function: collections.abc.Callable[..., typing.Any],
+        cache: ObjectCache,
+        *,
+        miss: collections.abc.Callable[..., typing.Any],
+        freeze: collections.abc.Callable[..., typing.Any],
+        gone: collections.abc.Callable[[str], typing.Any],
+        key: typing.Any,
+        name_space: str,
+        prefix: str,
+        names: tuple[str, ...],
+        defaults: tuple[tuple[typing.Any] | None, ...],
+        positional: int,
+        by_position_only: int,
+        extra_positional: bool,
+        extra_keywords: bool,
+        shared: bool,
+        asynchronous: bool,
+    ) -> None: ...
+    def __reduce__(self) -> str:
+        """
+        Pickled and copied by name, as functions are.
+        """
+    def __repr__(self) -> str: ...
+    def __set_name__(self, owner: type, name: str) -> None:
+        """
+        From now on the first argument is an instance.
+        """
+    def key_of(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        The cache's key of such a call. TypeError if the function does not take these arguments.
+        """
+    def reset_counts(self) -> None:
+        """
+        Begin to count anew.
+        """
+
 class Rate:
     """
     What a rule allows, as "100/min" or "5 usd/day burst 1".

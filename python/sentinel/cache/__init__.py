@@ -10,7 +10,7 @@ def price(article: str) -> float: ...
 
 from __future__ import annotations
 
-from sentinel.cache.cached import Cached, CacheInfo, cached
+from sentinel.cache.decorator import Cached, CacheInfo, cached
 from sentinel.cache.lru_cache import LRUCache
 from sentinel.cache.statistics import CacheStatistics
 from sentinel.cache.warm_up import WarmUpReport

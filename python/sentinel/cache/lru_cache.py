@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from sentinel import _core
 from sentinel.cache.background import Background
@@ -67,10 +67,11 @@ class LRUCache(_core.ObjectCache):
         self._background = Background()
         self._tally = Tally()
 
-    if TYPE_CHECKING:  # what is inherited, with values of any type
-
-        def get(self, key: Hashable, default: Any = None) -> Any: ...
-        def peek(self, key: Hashable, default: Any = None) -> Any: ...
+    if TYPE_CHECKING:  # inherited
+        max_entries: int | None
+        max_bytes: int | None
+        ttl: float | None
+        policy: str
 
     def get_or_compute(
         self,
@@ -341,9 +342,9 @@ class LRUCache(_core.ObjectCache):
         return await self._flights.ado(key, partial(self._acompute, key, fn, plan, seen))
 
     def _compute(self, key: Hashable, fn: Callable[[], T], plan: Plan, seen: object) -> T:
-        newer: Any = self.peek(key, _NOTHING)
+        newer = self.peek(key, _NOTHING)
         if newer is not _NOTHING and newer is not seen:  # since this caller looked
-            return newer
+            return cast(T, newer)
         compute = _Compute(self, key, plan)
         try:
             value = fn()
@@ -358,9 +359,9 @@ class LRUCache(_core.ObjectCache):
     async def _acompute(
         self, key: Hashable, fn: Callable[[], Awaitable[T]], plan: Plan, seen: object
     ) -> T:
-        newer: Any = self.peek(key, _NOTHING)
+        newer = self.peek(key, _NOTHING)
         if newer is not _NOTHING and newer is not seen:
-            return newer
+            return cast(T, newer)
         compute = _Compute(self, key, plan)
         try:
             value = await fn()

@@ -7,10 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sentinel import _core
 from sentinel.cache.progress import Bar
+
+if TYPE_CHECKING:
+    from sentinel.cache.lru_cache import LRUCache
 
 __all__ = ["Progress", "WarmUpReport", "awarm_up", "warm_up"]
 
@@ -36,7 +38,7 @@ class WarmUpReport(Generic[K]):
 
 
 def warm_up(
-    cache: _core.ObjectCache,
+    cache: LRUCache,
     keys: Mapping[K, float] | Iterable[K],
     load: Callable[[K], object],
     concurrency: int,
@@ -59,7 +61,7 @@ def warm_up(
 
 
 async def awarm_up(
-    cache: _core.ObjectCache,
+    cache: LRUCache,
     keys: Mapping[K, float] | Iterable[K],
     load: Callable[[K], Awaitable[object]],
     concurrency: int,
@@ -99,7 +101,7 @@ class _Plan(Generic[K]):
 
     def __init__(
         self,
-        cache: _core.ObjectCache,
+        cache: LRUCache,
         keys: Mapping[K, float] | Iterable[K],
         concurrency: int,
         progress: Progress,
@@ -119,7 +121,7 @@ class _Plan(Generic[K]):
         self._skipped = 0
         self._failed: dict[K, Exception] = {}
 
-    def turns(self, running: Mapping[object, K]) -> Iterator[K]:
+    def turns(self, running: Mapping[Any, K]) -> Iterator[K]:
         """The keys to load, until the cache with what is `running` is full."""
         for index, key in enumerate(self._keys):
             if self._full(len(running)):

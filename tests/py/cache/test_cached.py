@@ -14,12 +14,13 @@ import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel import _core
 from sentinel.cache import LRUCache, cached
 from support.computes import AsyncCompute, Compute, HandClock, block_until, settle, until, waiters
 
@@ -230,7 +231,7 @@ def test_a_key_function_makes_the_key() -> None:
 
 
 def test_an_unhashable_key_is_refused() -> None:
-    remembering = cached(60, key=lambda a: [a])(two)
+    remembering = cached(60, key=cast(Any, lambda a: [a]))(two)
     with pytest.raises(TypeError, match="unhashable"):
         remembering(1)
 
@@ -412,17 +413,18 @@ async def test_c5_a_hundred_tasks_call_once_whoever_is_cancelled(
 async def test_an_async_hit_is_awaited_as_a_coroutine_is() -> None:
     calls: list[object] = []
 
-    @cached(60)
-    async def echo(value: object) -> object:
+    async def function(value: object) -> object:
         calls.append(value)
         return value
 
+    echo: Any = cached(60)(function)
     awkward: list[Any] = [None, (1, 2), StopIteration(3), ValueError(4), ()]
     for value in awkward:
         assert await echo(value) is value
         assert await echo(value) is value
-        assert await asyncio.create_task(echo(value)) is value  # type: ignore[arg-type]
-        assert await asyncio.gather(echo(value), echo(value)) == [value, value]
+        assert await asyncio.create_task(echo(value)) is value
+        both = await asyncio.gather(echo(value), echo(value))
+        assert both[0] is both[1] is value
         assert await asyncio.wait_for(echo(value), 60) is value
     assert calls == awkward
     hit = echo(None)
@@ -436,7 +438,7 @@ def test_an_async_hit_runs_in_any_loop() -> None:
     async def echo(value: object) -> object:
         return value
 
-    assert [asyncio.run(echo(5)) for _ in range(3)] == [5] * 3  # type: ignore[arg-type]
+    assert [asyncio.run(echo(5)) for _ in range(3)] == [5] * 3
     assert echo.cache_info()[:2] == (2, 1)
 
 
@@ -446,19 +448,20 @@ async def test_an_async_hit_can_be_thrown_into_and_closed() -> None:
         return value
 
     await echo(1)
-    hit: Any = echo(1)
+    ask: Any = echo
+    hit = ask(1)
     with pytest.raises(KeyError):
         hit.throw(KeyError("x"))
     with pytest.raises(KeyError):
-        echo(1).throw(KeyError, "x")  # type: ignore[attr-defined]
+        ask(1).throw(KeyError, "x")
     with pytest.raises(TypeError, match="BaseException"):
-        echo(1).throw(5)  # type: ignore[attr-defined]
-    hit = echo(1)
+        ask(1).throw(5)
+    hit = ask(1)
     hit.close()
     with pytest.raises(RuntimeError):
         await hit
     with pytest.raises(StopIteration) as stopped:
-        echo(1).send(None)  # type: ignore[attr-defined]
+        ask(1).send(None)
     assert stopped.value.value == 1
 
 
@@ -484,7 +487,8 @@ async def test_a_hit_that_nobody_awaits_is_no_warning(recwarn: pytest.WarningsRe
         return value
 
     await echo(1)
-    echo(1)
+    unawaited = echo(1)
+    del unawaited
     gc.collect()
     assert not recwarn.list
 
@@ -549,7 +553,7 @@ def test_c7_a_method_counts_each_instance_for_itself() -> None:
     ann, bob = Shop("ann"), Shop("bob")
     for _ in range(3):
         assert (ann.price("tea"), bob.price("tea")) == ("ann tea", "bob tea")
-        assert (ann.alone(), bob.alone(), ann.any(), bob.any()) == ("ann", "bob", "ann", "bob")  # type: ignore[call-arg]
+        assert (ann.alone(), bob.alone(), ann.any(), bob.any()) == ("ann", "bob", "ann", "bob")
         assert ann.price(article="tea") == ann.price() == Shop.price(ann, "tea") == "ann tea"
         bound = ann.price
         assert bound("tea") == "ann tea"
@@ -567,9 +571,10 @@ def test_class_and_static_methods_are_functions() -> None:
     class Stall(Shop):
         pass
 
-    assert [Shop.kind(1), Stall.kind(1), Shop("x").kind(1)] == ["Shop 1", "Stall 1", "Shop 1"]
-    assert Shop("x").double(2) == Shop.double(2) == 4
-    assert Shop.double.cache_info()[:2] == (1, 1)
+    shop, stall = cast(Any, Shop), cast(Any, Stall)
+    assert [shop.kind(1), stall.kind(1), shop("x").kind(1)] == ["Shop 1", "Stall 1", "Shop 1"]
+    assert shop("x").double(2) == shop.double(2) == 4
+    assert shop.double.cache_info()[:2] == (1, 1)
 
 
 def test_instances_that_are_equal_or_have_no_hash_count_by_identity() -> None:
@@ -672,7 +677,8 @@ def test_it_looks_like_the_function() -> None:
 
     remembering = cached(60)(documented)
     assert remembering.__wrapped__ is documented
-    assert (remembering.__name__, remembering.__doc__) == ("documented", "Adds.")  # type: ignore[attr-defined]
+    assert cast(Any, remembering).__name__ == "documented"
+    assert remembering.__doc__ == "Adds."
     assert remembering.__module__ == __name__
     assert inspect.signature(remembering) == inspect.signature(documented)
     assert "documented" in repr(remembering)
@@ -691,7 +697,7 @@ def test_it_is_pickled_and_copied_by_name() -> None:
 
 
 def test_what_is_called_with_no_signature_is_cached_by_its_arguments() -> None:
-    remembering = cached(60)(max)
+    remembering: Any = cached(60)(max)
     assert [remembering(1, 5, 3) for _ in range(2)] == [5, 5]
     assert remembering([1, 2], key=None) == 2
     assert remembering.cache_info()[:2] == (1, 2)
@@ -705,13 +711,104 @@ def test_a_cached_function_that_is_dropped_is_freed() -> None:
         pass
 
     large = Large()
-    seen = [weakref.ref(function), weakref.ref(large)]
+    seen: list[Any] = [weakref.ref(function), weakref.ref(large)]
     remembering = cached(60)(function)
     remembering(large)
     seen.append(weakref.ref(remembering.cache))
     del function, remembering, large
     gc.collect()
     assert [one() for one in seen] == [None] * 3
+
+
+class Meddler:
+    """A key part that asks the same function, and collects garbage, while it is compared."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        pair("from", "within")
+        gc.collect()
+        return isinstance(other, Meddler) and self.number == other.number
+
+
+@cached(60)
+def pair(one: object, other: object) -> tuple[object, object]:
+    return one, other
+
+
+def test_arguments_may_call_the_function_while_they_are_compared() -> None:
+    for _ in range(3):
+        for number in range(5):
+            one, other = pair(Meddler(number), Meddler(number))
+            assert isinstance(one, Meddler)
+            assert isinstance(other, Meddler)
+            assert (one.number, other.number) == (number, number)
+    assert pair("from", "within") == ("from", "within")
+
+
+def test_the_arguments_of_a_hit_are_not_kept() -> None:
+    class Equal:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    pair(Equal(), 5)
+    late = Equal()
+    gone = weakref.ref(late)
+    pair(late, 5)
+    del late
+    assert gone() is None
+    pair.cache_clear()
+
+
+def test_the_collector_sees_whole_tuples_only() -> None:
+    pair(1, 2)
+    pair(1, 2)
+    assert all(repr(one) for one in gc.get_objects() if type(one) is tuple and len(one) == 2)
+
+
+def test_a_key_in_a_cycle_with_its_value_is_collected() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.held: object = None
+
+    for _ in range(50):
+        pair(1, 2)  # its tuple is used again
+        gc.collect()  # and no longer watched by the collector
+    keep = cached(60)(lambda one, other: one)
+    keep(1, 2)
+    keep(1, 2)
+    gc.collect()
+    node = Node()
+    node.held = keep
+    gone = weakref.ref(node)
+    keep(node, node)
+    del node, keep
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("wrong", [None, 5, {}])
+def test_the_type_itself_refuses_what_is_no_cache(wrong: object) -> None:
+    with pytest.raises(TypeError):
+        _core.CachedFunction(two, wrong)  # type: ignore[call-arg, arg-type]
+
+
+def test_the_type_itself_is_unusable_before_init_and_inits_once() -> None:
+    bare: Any = _core.CachedFunction.__new__(_core.CachedFunction)
+    with pytest.raises(TypeError):
+        bare(1)
+    with pytest.raises(RuntimeError, match="__init__ was not called"):
+        bare.key_of(1)
+    remembering: Any = cached(60)(two)
+    with pytest.raises(TypeError):
+        remembering.__init__(two, LRUCache(1))
 
 
 # Parameters
@@ -753,14 +850,16 @@ def test_what_cannot_be_cached_is_refused() -> None:
     async def async_generator() -> Any:
         yield 1
 
+    wrong: Any
     for wrong in (generator, async_generator):
         with pytest.raises(TypeError, match="generator"):
             cached(60)(wrong)
+    kind: Any
     for kind in (staticmethod, classmethod):
         with pytest.raises(TypeError, match=f"below @{kind.__name__}"):
-            cached(60)(kind(two))  # type: ignore[arg-type]
+            cached(60)(kind(two))
     with pytest.raises(TypeError, match="takes a function, not int"):
-        cached(60)(5)  # type: ignore[arg-type]
+        cached(60)(cast(Any, 5))
 
 
 async def test_a_compute_of_a_cached_function_is_not_kept_if_invalidated() -> None:

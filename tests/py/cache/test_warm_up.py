@@ -6,7 +6,7 @@ import asyncio
 import io
 import sys
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -40,11 +40,16 @@ both = pytest.mark.parametrize("how", ["threads", "tasks"])
 def test_c8_the_most_important_are_loaded_first(how: str) -> None:
     loaded: list[str] = []
     cache = LRUCache(100)
+
+    def load(key: str) -> str:
+        loaded.append(key)
+        return key.upper()
+
     report = warm(
         cache,
         how,
         {"low": 1, "high": 9.5, "middle": 5},
-        lambda key: loaded.append(key) or key.upper(),
+        load,
         concurrency=1,
     )
     assert loaded == ["high", "middle", "low"]
@@ -146,7 +151,7 @@ def test_the_bar_is_for_notebooks_too(monkeypatch: pytest.MonkeyPatch) -> None:
         get_ipython = staticmethod(ZMQInteractiveShell)
 
     assert not somebody_looks(io.StringIO())
-    monkeypatch.setitem(sys.modules, "IPython", Module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", Module)
     assert somebody_looks(io.StringIO())
 
 
@@ -182,7 +187,7 @@ async def test_cancelling_an_async_warm_up_leaves_nothing_waiting() -> None:
     task = asyncio.create_task(cache.awarm_up(range(5), lambda key: compute(), progress=False))
     await compute.began.wait()
     task.cancel()
-    assert isinstance((await settle(task))[0], asyncio.CancelledError)  # type: ignore[arg-type]
+    assert isinstance((await settle(task))[0], asyncio.CancelledError)
     compute.may_end.set()
     await until(lambda: len(cache._flights) == 0)
     assert len(asyncio.all_tasks()) == 1
@@ -195,7 +200,7 @@ async def test_a_warm_up_shares_computes_with_callers() -> None:
     warming = asyncio.create_task(cache.awarm_up([0], lambda key: compute(), progress=False))
     await asyncio.sleep(0)
     compute.may_end.set()
-    await settle(asking, warming)  # type: ignore[arg-type]
+    await settle(asking, warming)
     assert compute.calls == 1
 
 
@@ -208,4 +213,4 @@ def test_c3_a_concurrency_out_of_range_is_refused(how: str, concurrency: int) ->
 
 def test_a_concurrency_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match="concurrency must be int, not float"):
-        LRUCache(10).warm_up([1], str, concurrency=2.0)  # type: ignore[arg-type]
+        LRUCache(10).warm_up([1], str, concurrency=cast(Any, 2.0))
