@@ -67,6 +67,8 @@ class LruMachine(RuleBasedStateMachine):
         self.model.pop(key, None)
         stored = self.cache.set(key, value, ttl=ttl, stale=stale, tags=tags)
         assert stored == (weight <= self.weight)
+        if not stored:
+            return
         fresh = float("inf") if ttl is None else self.now + ttl
         self.model[key] = Held(value, weight, fresh, fresh + stale, tags)
         while (
