@@ -96,7 +96,10 @@ def hot_rows() -> None:
         "moka-py": filled_by_set(moka_py.Moka(HOT), keys),
     }
     figures = measure(
-        "cache get, hot 1k keys", {name: calls(get, keys) for name, get in ways.items()}, rounds=ROUNDS, round_seconds=ROUND_SECONDS
+        "cache get, hot 1k keys",
+        {name: calls(get, keys) for name, get in ways.items()},
+        rounds=ROUNDS,
+        round_seconds=ROUND_SECONDS,
     )
     report(figures, bars=(Bar("cachebox", 0.62),))
     report(figures, ours="sentinel lru", bars=(Bar("cachebox", 0.62),))
@@ -112,7 +115,10 @@ def ttl_rows(title: str, capacity: int, asked: list[str], factor: float) -> None
         "cachetools TTL": filled(cachetools.TTLCache(capacity, FRESH_SECONDS), keys).get,
     }
     figures = measure(
-        title, {name: calls(get, asked) for name, get in ways.items()}, rounds=ROUNDS, round_seconds=ROUND_SECONDS
+        title,
+        {name: calls(get, asked) for name, get in ways.items()},
+        rounds=ROUNDS,
+        round_seconds=ROUND_SECONDS,
     )
     report(figures, bars=(Bar("cachebox TTL", factor),))
 
@@ -141,7 +147,12 @@ def set_rows(title: str, capacity: int) -> None:
         "theine": theine.Cache(capacity).set,
         "moka-py": moka_py.Moka(capacity).set,
     }
-    figures = measure(title, {name: sets(put, keys) for name, put in ways.items()}, rounds=ROUNDS, round_seconds=ROUND_SECONDS)
+    figures = measure(
+        title,
+        {name: sets(put, keys) for name, put in ways.items()},
+        rounds=ROUNDS,
+        round_seconds=ROUND_SECONDS,
+    )
     report(figures)
 
 

@@ -1,4 +1,4 @@
-"""Ten seeded traces of keys: five kinds of traffic, each for a cache of 2,000 and of 20,000 entries.
+"""Ten seeded traces of keys: five kinds of traffic, each for 2,000 and for 20,000 entries.
 
 A trace is an array of whole numbers, its length and population in proportion to the cache that it
 is for, so that both sizes see the same kind of pressure.

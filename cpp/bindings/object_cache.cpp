@@ -1101,24 +1101,24 @@ void deallocate(PyObject* self) {
   Py_TRASHCAN_END
 }
 
-PyObject* get_max_entries(PyObject* self, void*) {
+PyObject* get_max_entries(PyObject* self, PyObject*) {
   const Bounds& bounds = store_of(self).bounds();
   const bool bounded = bounds.max_entries != Bounds{}.max_entries;
   return bounded ? PyLong_FromSize_t(bounds.max_entries) : Py_NewRef(Py_None);
 }
 
-PyObject* get_max_bytes(PyObject* self, void*) {
+PyObject* get_max_bytes(PyObject* self, PyObject*) {
   const Bounds& bounds = store_of(self).bounds();
   return bounds.max_bytes == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(bounds.max_bytes);
 }
 
-PyObject* get_ttl(PyObject* self, void*) {
+PyObject* get_ttl(PyObject* self, PyObject*) {
   const Bounds& bounds = store_of(self).bounds();
   if (bounds.ttl == kNever) return Py_NewRef(Py_None);
   return PyFloat_FromDouble(static_cast<double>(bounds.ttl) / kNanosecondsPerSecond);
 }
 
-PyObject* get_policy(PyObject* self, void*) {
+PyObject* get_policy(PyObject* self, PyObject*) {
   return PyUnicode_FromString(store_of(self).bounds().adaptive ? "adaptive" : "lru");
 }
 
@@ -1157,13 +1157,29 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyGetSetDef attributes[] = {
-    {"max_entries", get_max_entries, nullptr, "The most entries held; None: not bounded by them.", nullptr},
-    {"max_bytes", get_max_bytes, nullptr, "The most bytes held; None: not bounded by bytes.", nullptr},
-    {"ttl", get_ttl, nullptr, "Seconds that entries are fresh by default; None: without end.", nullptr},
-    {"policy", get_policy, nullptr, "'adaptive' or 'lru'.", nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr},
+PyMethodDef properties[] = {
+    {"max_entries", get_max_entries, METH_NOARGS,
+     "max_entries(self) -> int | None\n\nThe most entries held; None: not bounded by them."},
+    {"max_bytes", get_max_bytes, METH_NOARGS,
+     "max_bytes(self) -> int | None\n\nThe most bytes held; None: not bounded by them."},
+    {"ttl", get_ttl, METH_NOARGS,
+     "ttl(self) -> float | None\n\nSeconds that entries are fresh by default; None: without end."},
+    {"policy", get_policy, METH_NOARGS, "policy(self) -> str\n\n'adaptive' or 'lru'."},
 };
+
+// Properties whose docstrings begin with a typed signature, which getsets cannot have. `__new__` has none and goes:
+// the slot behind it stays.
+void complete(PyTypeObject* type) {
+  const pybind11::handle made(reinterpret_cast<PyObject*>(type));
+  const pybind11::handle property(reinterpret_cast<PyObject*>(&PyProperty_Type));
+  for (PyMethodDef& definition : properties) {
+    const auto getter = pybind11::reinterpret_steal<pybind11::object>(PyDescr_NewMethod(type, &definition));
+    if (!getter) throw pybind11::error_already_set();
+    made.attr(definition.ml_name) = property(getter);
+  }
+  if (PyDict_DelItemString(type->tp_dict, "__new__") < 0) throw pybind11::error_already_set();
+  PyType_Modified(type);
+}
 
 }  // namespace
 
@@ -1180,7 +1196,6 @@ void bind_object_cache(pybind11::module_& module) {
       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
       {Py_tp_clear, reinterpret_cast<void*>(clear_references)},
       {Py_tp_methods, methods},
-      {Py_tp_getset, attributes},
       {Py_tp_members, members},
       {Py_mp_length, reinterpret_cast<void*>(length)},
       {Py_sq_contains, reinterpret_cast<void*>(contains)},
@@ -1189,6 +1204,7 @@ void bind_object_cache(pybind11::module_& module) {
   static PyType_Spec spec = {"sentinel._core.ObjectCache", sizeof(ObjectCache), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
   object_cache_type = add_type(module, spec);
+  complete(object_cache_type);
 }
 
 bool is_object_cache(PyObject* object) { return PyObject_TypeCheck(object, object_cache_type) != 0; }

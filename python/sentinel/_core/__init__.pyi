@@ -347,11 +347,6 @@ class ObjectCache:
     96 for the entry. clock(): seconds, monotonic; else the system's, to which expiry is exact.
     ValueError for parameters out of range. Threads: safe under the GIL; keys and values may call the cache back.
     """
-    @staticmethod
-    def __new__(type, *args, **kwargs):
-        """
-        Create and return a new object.  See help(type) for accurate signature.
-        """
     def __contains__(self, key: typing.Any) -> bool:
         """
         Whether `get` would find it. Nothing is counted.
@@ -446,6 +441,26 @@ class ObjectCache:
         ttl: seconds for which it is fresh, above 0; None is the cache's own, math.inf no end. stale: seconds for which
         `lookup` still gives it afterwards. tags: names for `invalidate_tag`. cost: seconds that computing the value took.
         ValueError for a ttl that is not above 0, a negative stale or cost; TypeError for an unhashable key.
+        """
+    @property
+    def max_bytes(self) -> int | None:
+        """
+        The most bytes held; None: not bounded by them.
+        """
+    @property
+    def max_entries(self) -> int | None:
+        """
+        The most entries held; None: not bounded by them.
+        """
+    @property
+    def policy(self) -> str:
+        """
+        'adaptive' or 'lru'.
+        """
+    @property
+    def ttl(self) -> float | None:
+        """
+        Seconds that entries are fresh by default; None: without end.
         """
 
 class ReadyAnswer:
