@@ -146,9 +146,10 @@ PyType_Slot answer_slots[] = {
     {0, nullptr},
 };
 
-PyType_Spec answer_spec{"sentinel._core.ReadyAnswer", sizeof(ReadyAnswer), 0,
-                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                        answer_slots};
+PyType_Spec answer_spec{
+    "sentinel._core.ReadyAnswer", sizeof(ReadyAnswer), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    answer_slots};
 
 // ---- the cached function -------------------------------------------------------------------------------------------
 
@@ -294,10 +295,12 @@ constexpr bool kTuplesCanBeUsedAgain = PY_VERSION_HEX < 0x030E0000;
 // The tuple of the last hit, empty, if it can be used again: allocating one costs as much as finding its value.
 Held take_spare(CachedFunction* self, Py_ssize_t count) {
   if (self->spare == nullptr) return steal(PyTuple_New(count));
-  PyObject* spare = std::exchange(self->spare, nullptr);
-  if (PyObject_GC_IsTracked(spare) == 0)
-    PyObject_GC_Track(spare);  // the collector drops tuples of plain things
-  return steal(spare);
+  return steal(std::exchange(self->spare, nullptr));
+}
+
+// Before a key is given away: the collector no longer watches a tuple that it has seen with plain parts alone.
+void watch_again(const Key& key) {
+  if (key.in_order && PyObject_GC_IsTracked(key.object.ptr()) == 0) PyObject_GC_Track(key.object.ptr());
 }
 
 // Puts a part where None or nothing was.
@@ -385,6 +388,7 @@ Keyed key_of(CachedFunction* self, const Call& call, Key& key) {
 
 PyObject* call_miss(CachedFunction* self, const Call& call, const Key& key) {
   ++self->misses;
+  watch_again(key);
   const Held arguments = steal(PyTuple_New(static_cast<Py_ssize_t>(call.positional)));
   const Held keywords = steal(PyDict_New());
   if (!arguments || !keywords) return nullptr;
@@ -440,6 +444,7 @@ PyObject* function_key_of(PyObject* object, PyObject* const* arguments, Py_ssize
       return nullptr;
     case Keyed::made: break;
   }
+  watch_again(key);
   return key.object.release();
 }
 
@@ -662,10 +667,11 @@ PyType_Slot function_slots[] = {
     {0, nullptr},
 };
 
-PyType_Spec function_spec{
-    "sentinel._core.CachedFunction", sizeof(CachedFunction), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
-    function_slots};
+// Immutable, so that the interpreter specialises the look-up of a method of this type.
+PyType_Spec function_spec{"sentinel._core.CachedFunction", sizeof(CachedFunction), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                              Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE,
+                          function_slots};
 
 }  // namespace
 
