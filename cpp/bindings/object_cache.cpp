@@ -111,7 +111,14 @@ class Release {
   std::vector<PyObject*> more_;
 };
 
-bool equal_strings(PyObject* left, PyObject* right) {
+// Keys that compare without running Python code: both str, or both int.
+bool asks_no_python(PyObject* left, PyObject* right) {
+  return Py_TYPE(left) == Py_TYPE(right) && (PyUnicode_CheckExact(left) || PyLong_CheckExact(left));
+}
+
+bool equal_plainly(PyObject* left, PyObject* right) {
+  if (PyLong_CheckExact(left)) return PyObject_RichCompareBool(left, right, Py_EQ) == 1;
+
   const Py_ssize_t length = PyUnicode_GET_LENGTH(left);
   if (length != PyUnicode_GET_LENGTH(right) || PyUnicode_KIND(left) != PyUnicode_KIND(right)) return false;
   const auto bytes = static_cast<std::size_t>(length) * static_cast<std::size_t>(PyUnicode_KIND(left));
@@ -166,17 +173,17 @@ class Store {
   std::size_t size() const { return residency_.size(); }
   std::uint64_t bytes() const { return bounds_.max_bytes > 0 ? residency_.weight() : 0; }
 
-  // A new reference; nullptr: a miss, or an exception is set.
+  // A new reference; nullptr: a miss, or an exception is set. What is seldom is kept out of it, in functions of its own.
   PyObject* get(PyObject* key, Py_hash_t hash) {
-    std::int64_t now = kUnread;
-    if (clock_ != nullptr && timed_ && !read_clock(now)) return nullptr;
+    if (clock_ != nullptr && timed_) [[unlikely]]
+      return get_by_own_clock(key, hash);
     const std::uint32_t at = find(key, hash);
-    if (at >= kFailed) return at == kFailed ? nullptr : miss(hash);
+    if (at >= kFailed) [[unlikely]]
+      return at == kFailed ? nullptr : miss(hash);
     const Slot& slot = slots_[at];
-    if (slot.fresh_until != kNever && !is_fresh(slot, now)) return expired_miss(at, now);
-    ++counters_.hits;
-    touch(at);
-    return Py_NewRef(slots_[at].value);
+    if (slot.fresh_until != kNever && !is_fresh_by_system_clock(slot)) [[unlikely]]
+      return expired_miss(at, kUnread);
+    return hit(at);
   }
 
   // The same without counting or renewing.
@@ -352,6 +359,21 @@ class Store {
   }
 
  private:
+  [[gnu::noinline]] PyObject* get_by_own_clock(PyObject* key, Py_hash_t hash) {
+    std::int64_t now = 0;
+    if (!read_clock(now)) return nullptr;
+    const std::uint32_t at = find(key, hash);
+    if (at >= kFailed) return at == kFailed ? nullptr : miss(hash);
+    return now < slots_[at].fresh_until ? hit(at) : expired_miss(at, now);
+  }
+
+  PyObject* hit(std::uint32_t at) {
+    ++counters_.hits;
+    PyObject* const value = slots_[at].value;
+    touch(at);
+    return Py_NewRef(value);
+  }
+
   // The slot of that key, kNoSlot or kFailed.
   std::uint32_t find(PyObject* key, Py_hash_t hash) const {
     const cache::SlotTable::Probe probe = table_.probe(static_cast<std::uint64_t>(hash));
@@ -365,8 +387,8 @@ class Store {
       const Slot& slot = slots_[probe.slot];
       if (slot.key == key) return probe.slot;
       if (slot.hash != hash) continue;
-      if (!PyUnicode_CheckExact(slot.key) || !PyUnicode_CheckExact(key)) return find_by_asking(key, hash);
-      if (equal_strings(slot.key, key)) return probe.slot;
+      if (!asks_no_python(slot.key, key)) return find_by_asking(key, hash);
+      if (equal_plainly(slot.key, key)) return probe.slot;
     }
     return kNoSlot;
   }
@@ -398,16 +420,19 @@ class Store {
 
   bool is_fresh(const Slot& slot, std::int64_t now) const {
     if (now != kUnread) return now < slot.fresh_until;
-    if (slot.fresh_until == kNever) return true;
-    const std::int64_t coarse = read(CLOCK_MONOTONIC_COARSE);
-    if (slot.fresh_until - kCoarseMargin > coarse) return true;
+    return slot.fresh_until == kNever || is_fresh_by_system_clock(slot);
+  }
+
+  static bool is_fresh_by_system_clock(const Slot& slot) {
+    if (slot.fresh_until - kCoarseMargin > read(CLOCK_MONOTONIC_COARSE)) [[likely]]
+      return true;
     return read(CLOCK_MONOTONIC) < slot.fresh_until;
   }
 
   // When it must be gone: its ttl and its stale window.
   std::int64_t gone_at(std::uint32_t at) const { return wheel_.armed(at) ? wheel_.deadline(at) : kNever; }
 
-  PyObject* miss(Py_hash_t hash) {
+  [[gnu::noinline]] PyObject* miss(Py_hash_t hash) {
     ++counters_.misses;
     residency_.note_miss(static_cast<std::uint64_t>(hash));
     if (duel_) duel_->watch(static_cast<std::uint64_t>(hash));
@@ -415,7 +440,7 @@ class Store {
   }
 
   // Of an entry that is not fresh; it goes unless it is still to be had stale.
-  PyObject* expired_miss(std::uint32_t at, std::int64_t now) {
+  [[gnu::noinline]] PyObject* expired_miss(std::uint32_t at, std::int64_t now) {
     ++counters_.misses;
     if (now == kUnread) now = read(CLOCK_MONOTONIC);
     if (now < gone_at(at)) return nullptr;

@@ -66,7 +66,8 @@ class Residency {
     QueueNode& node = slots[at].queue_node;
     if (node.epoch != epoch_) bring_up_to_date(node);
     if (node.uses < kMostUses) ++node.uses;
-    if (--until_check_ == 0) check_age();
+    if (--until_check_ == 0) [[unlikely]]
+      check_age();
     if (node.queue == Queue::window || window_share_ == kWholeWindow) return touch_window(slots, at);
     node.asked_for = true;
   }
@@ -171,7 +172,7 @@ class Residency {
 
   // What is asked for while the window has all comes into it.
   template <class Slot>
-  void touch_window(Slot* slots, std::uint32_t at) {
+  [[gnu::noinline]] void touch_window(Slot* slots, std::uint32_t at) {
     if (slots[at].queue_node.queue == Queue::window) return list(Queue::window).renew(slots, at);
     if (candidate_ == at) candidate_ = kNoSlot;
     move(slots, at, Queue::window);
@@ -244,7 +245,7 @@ class Residency {
     if (--until_check_ == 0) check_age();
   }
 
-  void check_age() {
+  [[gnu::noinline]] void check_age() {
     const std::size_t period = std::max(kLeastAccesses, size_ * kAccessesPerSlot);
     accesses_ += chunk_;
     if (accesses_ >= period) {
