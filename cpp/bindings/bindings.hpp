@@ -10,6 +10,8 @@ namespace sentinel::bindings {
 void bind_base(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_bridge(pybind11::module_& module);
+void bind_object_cache(pybind11::module_& module);
+void bind_cached_function(pybind11::module_& module);
 void bind_limit(pybind11::module_& module);
 void bind_circuit_breaker(pybind11::module_& module);
 void bind_tokens(pybind11::module_& module);

@@ -8,6 +8,8 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_base(module);
   sentinel::bindings::bind_engine(module);
   sentinel::bindings::bind_bridge(module);
+  sentinel::bindings::bind_object_cache(module);
+  sentinel::bindings::bind_cached_function(module);
   sentinel::bindings::bind_limit(module);
   sentinel::bindings::bind_circuit_breaker(module);
   sentinel::bindings::bind_tokens(module);

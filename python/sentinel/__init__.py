@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sentinel.api import create_app, mount
+    from sentinel.cache import LRUCache, cached
     from sentinel.config import Settings
     from sentinel.gateway import Gateway
     from sentinel.limits import RateLimiter, TokenBucket
-    from sentinel.resilience import CircuitBreaker
+    from sentinel.resilience import CircuitBreaker, SingleFlight
     from sentinel.stream import ChatAccumulator, SSEParser
     from sentinel.tokens import TokenCounter
 
@@ -27,11 +28,14 @@ __all__ = [
     "ChatAccumulator",
     "CircuitBreaker",
     "Gateway",
+    "LRUCache",
     "RateLimiter",
     "SSEParser",
     "Settings",
+    "SingleFlight",
     "TokenBucket",
     "TokenCounter",
+    "cached",
     "create_app",
     "mount",
 ]
@@ -39,11 +43,14 @@ __all__ = [
 _HOMES = {
     "create_app": "sentinel.api",
     "mount": "sentinel.api",
+    "LRUCache": "sentinel.cache",
+    "cached": "sentinel.cache",
     "Settings": "sentinel.config",
     "Gateway": "sentinel.gateway",
     "RateLimiter": "sentinel.limits",
     "TokenBucket": "sentinel.limits",
     "CircuitBreaker": "sentinel.resilience",
+    "SingleFlight": "sentinel.resilience",
     "ChatAccumulator": "sentinel.stream",
     "SSEParser": "sentinel.stream",
     "TokenCounter": "sentinel.tokens",

@@ -345,6 +345,213 @@ class Bridge:
         The client's socket took all that was drained.
         """
 
+class ObjectCache:
+    """
+    A bounded cache of Python objects, in memory: holds references, by hash and equality as a dict does.
+
+    ObjectCache(max_entries=None, *, max_bytes=None, ttl=None, policy='adaptive', weigh=None, clock=None)
+
+    At least one of max_entries and max_bytes. ttl: seconds that entries are fresh unless `set` says otherwise.
+    policy: 'lru', or 'adaptive': W-TinyLFU (Einziger, Friedman, Manes 2017) that gives way to LRU when a sample of the
+    accesses shows that recency hits more. weigh(key, value): bytes of an entry, 0 or more, else sys.getsizeof of both and
+    96 for the entry. clock(): seconds, monotonic; else the system's, to which expiry is exact.
+    ValueError for parameters out of range. Threads: safe under the GIL; keys and values may call the cache back.
+    """
+    def __contains__(self, key: typing.Any) -> bool:
+        """
+        Whether `get` would find it. Nothing is counted.
+        """
+    def __init__(
+        self,
+        max_entries: int | None = None,
+        *,
+        max_bytes: int | None = None,
+        ttl: float | None = None,
+        policy: str = "adaptive",
+        weigh: collections.abc.Callable[[typing.Any, typing.Any], int] | None = None,
+        clock: collections.abc.Callable[[], float] | None = None,
+    ) -> None: ...
+    def __len__(self) -> int:
+        """
+        How many entries can still be given, fresh or stale; removes what cannot.
+        """
+    def clear(self) -> None:
+        """
+        Removes everything; the counters stay.
+        """
+    def clock_seconds(self) -> float:
+        """
+        The cache's clock: seconds, monotonic.
+        """
+    def counters(self) -> dict[str, int]:
+        """
+        hits, misses, stale_hits, sets, evictions (for room), expirations, rejections (too heavy), entries, and bytes
+        (0 without max_bytes). entries and bytes may hold some that have expired and were not met yet.
+        """
+    def delete(self, key: typing.Any) -> bool:
+        """
+        Removes the key; True when it had a value, be it a stale one.
+        """
+    def expire(self) -> int:
+        """
+        Removes what is past its ttl and its stale window; how many.
+        Not needed for correctness: such entries are never given, and each `set` removes some.
+        """
+    def get(self, key: typing.Any, default: typing.Any = None) -> typing.Any:
+        """
+        The fresh value of the key, else `default`. Counts a hit or a miss and renews the entry.
+        Without any ttl no clock is read.
+        """
+    def invalidate_pattern(self, pattern: str) -> int:
+        """
+        Removes every entry whose key is a str that the shell pattern matches as a whole; how many.
+        * is any run, ? any one character, [abc] or [a-z] one of a class, [!abc] one not of it. Looks at every entry, in at most
+        length of key x length of pattern steps.
+        """
+    def invalidate_tag(self, tag: str) -> int:
+        """
+        Removes every entry that was stored with the tag; how many.
+        """
+    def items(self) -> list[tuple[typing.Any, typing.Any]]:
+        """
+        Keys and values of fresh entries, in the order of `keys`.
+        """
+    def keys(self) -> list[typing.Any]:
+        """
+        The keys of fresh entries, those that would be kept longest first. With policy "lru": newest first.
+        """
+    def lookup(self, key: typing.Any) -> tuple[typing.Any, float, float, float] | None:
+        """
+        The value with its age, the seconds it stays fresh (negative when it is past that and within its stale window,
+        math.inf without ttl) and its cost in seconds. Counts a hit, a stale hit or a miss, and renews the entry.
+        """
+    def peek(self, key: typing.Any, default: typing.Any = None) -> typing.Any:
+        """
+        As `get`, but nothing is counted and the entry is not renewed.
+        """
+    def pop(self, key: typing.Any, default: typing.Any = None) -> typing.Any:
+        """
+        Removes the key and gives its fresh value, else `default`. Nothing is counted.
+        """
+    def set(
+        self,
+        key: typing.Any,
+        value: typing.Any,
+        *,
+        ttl: float | None = None,
+        stale: float = 0.0,
+        tags: collections.abc.Iterable[str] = (),
+        cost: float = 0.0,
+    ) -> bool:
+        """
+        Stores the value, in place of an older one. False when it is heavier than the whole bound: then the key has no value.
+        Otherwise it can be read right after: a new entry enters a window ordered by recency, and the adaptive
+        policy judges it by its uses only when it leaves that window.
+
+        ttl: seconds for which it is fresh, above 0; None is the cache's own, math.inf no end. stale: seconds for which
+        `lookup` still gives it afterwards. tags: names for `invalidate_tag`. cost: seconds that computing the value took.
+        ValueError for a ttl that is not above 0, a negative stale or cost; TypeError for an unhashable key.
+        """
+    @property
+    def max_bytes(self) -> int | None:
+        """
+        The most bytes held; None: not bounded by them.
+        """
+    @property
+    def max_entries(self) -> int | None:
+        """
+        The most entries held; None: not bounded by them.
+        """
+    @property
+    def policy(self) -> str:
+        """
+        'adaptive' or 'lru'.
+        """
+    @property
+    def ttl(self) -> float | None:
+        """
+        Seconds that entries are fresh by default; None: without end.
+        """
+
+class ReadyAnswer:
+    """
+    What a cached asynchronous function gives on a hit: await it once.
+    """
+    def __await__(self) -> collections.abc.Iterator[typing.Any]:
+        """
+        Itself.
+        """
+    def __iter__(self) -> collections.abc.Iterator[typing.Any]:
+        """
+        Itself.
+        """
+    def __next__(self) -> typing.Any:
+        """
+        Ends with the value.
+        """
+    def close(self) -> None:
+        """
+        Drops the value.
+        """
+    def send(self, value: typing.Any) -> typing.Any:
+        """
+        Ends with the value.
+        """
+    def throw(self, *exception: typing.Any) -> typing.Any:
+        """
+        Raises the exception here.
+        """
+
+class CachedFunction:
+    """
+    A function whose results are kept in an ObjectCache. Made by sentinel.cached.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        The value kept for these arguments, or a new one.
+        """
+    def __get__(self, instance: typing.Any, owner: type | None = None) -> typing.Any:
+        """
+        Binds it as a method.
+        """
+    def __init__(
+        self,
+        function: collections.abc.Callable[..., typing.Any],
+        cache: ObjectCache,
+        *,
+        miss: collections.abc.Callable[..., typing.Any],
+        freeze: collections.abc.Callable[..., typing.Any],
+        gone: collections.abc.Callable[[str], typing.Any],
+        key: typing.Any,
+        name_space: str,
+        prefix: str,
+        names: tuple[str, ...],
+        defaults: tuple[tuple[typing.Any] | None, ...],
+        positional: int,
+        by_position_only: int,
+        extra_positional: bool,
+        extra_keywords: bool,
+        shared: bool,
+        asynchronous: bool,
+    ) -> None: ...
+    def __reduce__(self) -> str:
+        """
+        Pickled and copied by name, as functions are.
+        """
+    def __repr__(self) -> str: ...
+    def __set_name__(self, owner: type, name: str) -> None:
+        """
+        From now on the first argument is an instance.
+        """
+    def key_of(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        The cache's key of such a call. TypeError if the function does not take these arguments.
+        """
+    def reset_counts(self) -> None:
+        """
+        Begin to count anew.
+        """
+
 class Rate:
     """
     What a rule allows, as "100/min" or "5 usd/day burst 1".

@@ -5,6 +5,10 @@
     @breaker
     async def ask(prompt: str) -> str: ...
 
+    flights = SingleFlight()
+    flights.do("report-7", build)         # threads that ask at the same time share one build
+    await flights.ado("report-7", fetch)  # tasks too, on any event loop
+
 Standard library only.
 """
 
@@ -12,5 +16,6 @@ from __future__ import annotations
 
 from sentinel.errors import CircuitOpenError
 from sentinel.resilience.circuit_breaker import BreakerMetrics, BreakerState, CircuitBreaker
+from sentinel.resilience.single_flight import SingleFlight
 
-__all__ = ["BreakerMetrics", "BreakerState", "CircuitBreaker", "CircuitOpenError"]
+__all__ = ["BreakerMetrics", "BreakerState", "CircuitBreaker", "CircuitOpenError", "SingleFlight"]
