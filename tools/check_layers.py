@@ -17,6 +17,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "limit": frozenset({"base"}),
     "resilience": frozenset({"base"}),
     "tokens": frozenset({"base"}),
+    "vector": frozenset({"base"}),
     "stream": frozenset({"base"}),
     "cache": frozenset({"base", "stream"}),
     "net": frozenset({"base", "stream"}),
@@ -28,7 +29,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"net", "journal", "metrics", "log"}
     ),
 }
-CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens"})
+CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens", "vector"})
 NOT_IN_CORE = re.compile(r"<(boost/asio.*|sys/.*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>")
 PYTHON = re.compile(r"<(pybind11/.*|Python\.h)>")
 INCLUDE = re.compile(r"^\s*#\s*include\s+(\"sentinel/(\w+)/[^\"]+\"|<[^>]+>)", re.MULTILINE)

@@ -1,0 +1,198 @@
+#include "sentinel/vector/sketch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <utility>
+
+namespace sentinel::vector {
+namespace {
+
+constexpr std::size_t kDimensionsPerByte = 8;
+constexpr std::size_t kDimensionsPerTable = 4;
+constexpr std::size_t kTableBytes = 16;
+constexpr float kMostOfTable = 127;  // two of them fit a byte
+constexpr float kMostOfRow = 65'535;
+constexpr std::size_t kFirstScan = 8;  // blocks; each scan is twice as long as the one before, up to
+constexpr std::size_t kLongestScan = 64;
+
+// The hits of the highest sums so far, and the sum a further row must reach to be one of them.
+class Shortlist {
+ public:
+  explicit Shortlist(std::size_t count) : count_(count) {}
+
+  // Where the next hits of up to `rows` rows are written; `added` says how many were.
+  Hit* room_for(std::size_t rows) {
+    if (hits_.size() < held_ + rows) hits_.resize(held_ + rows);
+    return hits_.data() + held_;
+  }
+  void added(std::size_t hits) { held_ += hits; }
+  std::uint16_t bound() const { return bound_; }
+
+  // The rows behind `end` pad the last block.
+  void drop_rows_from(std::size_t end) {
+    while (held_ > 0 && hits_[held_ - 1].row >= end) --held_;
+  }
+
+  // Once twice as many are held as are wanted, forgets all but the best. A row that comes later must then be better than
+  // the worst of them, not its equal.
+  void tighten() {
+    if (held_ < 2 * count_) return;
+    forget_all_but_best();
+    bound_ = static_cast<std::uint16_t>(std::min<unsigned>(hits_[count_ - 1].sum + 1U, 65'535U));
+  }
+
+  std::vector<std::uint32_t> rows() && {
+    if (held_ > count_) forget_all_but_best();
+    std::vector<std::uint32_t> rows;
+    rows.reserve(held_);
+    for (std::size_t i = 0; i < held_; ++i) rows.push_back(hits_[i].row);
+    return rows;
+  }
+
+ private:
+  // One number to compare, without a branch on whether sums are equal.
+  static std::uint64_t rank(const Hit& hit) { return (std::uint64_t{hit.sum} << 32U) | ~hit.row; }
+
+  // The worst of the best is then the last.
+  void forget_all_but_best() {
+    const auto at = [this](std::size_t i) { return hits_.begin() + static_cast<std::ptrdiff_t>(i); };
+    std::nth_element(at(0), at(count_ - 1), at(held_),
+                     [](const Hit& left, const Hit& right) { return rank(left) > rank(right); });
+    held_ = count_;
+  }
+
+  std::size_t count_;
+  std::size_t held_ = 0;
+  std::uint16_t bound_ = 0;
+  AlignedVector<Hit> hits_;
+};
+
+// The sums of all subsets of four worths: the table at `index` for a row that has the query's side exactly in the bits
+// of `index`.
+std::array<float, kTableBytes> subset_sums(const float* worth) {
+  std::array<float, kTableBytes> sums{};
+  for (unsigned index = 1; index < kTableBytes; ++index) {
+    sums[index] = sums[index & (index - 1U)] + worth[std::countr_zero(index)];
+  }
+  return sums;
+}
+
+}  // namespace
+
+Sketch::Sketch(std::size_t dimension)
+    : dimension_(dimension), columns_((dimension + kDimensionsPerByte - 1) / kDimensionsPerByte) {
+  centre_.assign(padded(dimension), 0.0F);
+}
+
+std::size_t Sketch::block_bytes(std::size_t rows) const {
+  return (rows + kBlockRows - 1) / kBlockRows * kBlockRows * columns_;
+}
+
+std::uint8_t* Sketch::byte_of(std::size_t row, std::size_t column) {
+  return blocks_.data() + (row / kBlockRows * columns_ + column) * kBlockRows + row % kBlockRows;
+}
+
+void Sketch::train(const float* rows, std::size_t count) {
+  const std::size_t stride = centre_.size();
+  std::vector<double> sums(dimension_, 0.0);
+  blocks_.clear();
+  rows_ = 0;
+  trained_rows_ = 0;  // until there is room
+  reserve(count);
+  for (std::size_t row = 0; row < count; ++row) {
+    for (std::size_t i = 0; i < dimension_; ++i) sums[i] += static_cast<double>(rows[row * stride + i]);
+  }
+  for (std::size_t i = 0; i < dimension_; ++i)
+    centre_[i] = static_cast<float>(sums[i] / static_cast<double>(count));
+  trained_rows_ = count;
+  for (std::size_t row = 0; row < count; ++row) put(row, rows + row * stride);
+}
+
+void Sketch::put(std::size_t place, const float* row) {
+  assert(place <= rows_);
+  if (place == rows_) ++rows_;
+  if (blocks_.size() < block_bytes(rows_)) {
+    const std::size_t before = blocks_.size();
+    blocks_.resize(block_bytes(rows_));
+    std::fill(blocks_.begin() + static_cast<std::ptrdiff_t>(before), blocks_.end(), std::uint8_t{0});
+  }
+  for (std::size_t column = 0; column < columns_; ++column) {
+    const std::size_t first = column * kDimensionsPerByte;  // rows are padded to more than a whole byte
+    unsigned bits = 0;
+    for (unsigned i = 0; i < kDimensionsPerByte; ++i)
+      bits |= static_cast<unsigned>(row[first + i] >= centre_[first + i]) << i;
+    *byte_of(place, column) = static_cast<std::uint8_t>(bits);
+  }
+}
+
+void Sketch::move_last(std::size_t to) {
+  assert(to < rows_);
+  --rows_;
+  for (std::size_t column = 0; column < columns_; ++column) {
+    *byte_of(to, column) = *byte_of(rows_, column);
+    *byte_of(rows_, column) = 0;  // so that equal rows make equal snapshots
+  }
+  blocks_.resize(block_bytes(rows_));
+}
+
+AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
+  const std::size_t tables = columns_ * 2;
+  AlignedVector<float> worth(centre_.size());
+  float most = 0;
+  float total = 0;
+  for (std::size_t t = 0; t < tables; ++t) {
+    float sum = 0;
+    for (std::size_t i = t * kDimensionsPerTable; i < (t + 1) * kDimensionsPerTable; ++i) {
+      worth[i] = std::fabs(query[i] - centre_[i]);
+      sum += worth[i];
+    }
+    most = std::max(most, sum);
+    total += sum;
+  }
+  // Each entry may be rounded up by a half.
+  const float room = kMostOfRow - static_cast<float>(tables);
+  const float scale = most > 0 ? std::min(kMostOfTable / most, room / total) : 0.0F;
+  AlignedVector<std::uint8_t> out(tables * kTableBytes);
+  for (std::size_t t = 0; t < tables; ++t) {
+    const std::size_t first = t * kDimensionsPerTable;
+    const auto sums = subset_sums(worth.data() + first);
+    unsigned below = 0;  // the dimensions in which the query's side is the one of clear bits
+    for (unsigned i = 0; i < kDimensionsPerTable; ++i)
+      below |= static_cast<unsigned>(query[first + i] < centre_[first + i]) << i;
+    for (unsigned index = 0; index < kTableBytes; ++index) {
+      const float entry = std::min(sums[index] * scale + 0.5F, kMostOfTable);
+      out[t * kTableBytes + (index ^ below)] = static_cast<std::uint8_t>(entry);
+    }
+  }
+  return out;
+}
+
+std::vector<std::uint32_t> Sketch::find(const float* query, std::size_t count, const Kernels& kernels) const {
+  const auto tables = tables_for(query);
+  const std::size_t blocks = (rows_ + kBlockRows - 1) / kBlockRows;
+  Shortlist shortlist(count);
+  std::size_t length = kFirstScan;
+  for (std::size_t block = 0; block < blocks; block += length, length = std::min(2 * length, kLongestScan)) {
+    const std::size_t now = std::min(length, blocks - block);
+    Hit* room = shortlist.room_for(now * kBlockRows);
+    shortlist.added(
+        kernels.scan({tables.data(), blocks_.data(), columns_, block, now}, shortlist.bound(), room));
+    shortlist.drop_rows_from(rows_);
+    shortlist.tighten();
+  }
+  return std::move(shortlist).rows();
+}
+
+void Sketch::restore(std::span<const float> centre, std::size_t trained_rows, std::size_t rows,
+                     std::span<const std::uint8_t> blocks) {
+  assert(centre.size() == dimension_ && blocks.size() == block_bytes(rows));
+  std::copy(centre.begin(), centre.end(), centre_.begin());
+  trained_rows_ = trained_rows;
+  rows_ = rows;
+  blocks_.assign(blocks.begin(), blocks.end());
+}
+
+}  // namespace sentinel::vector
