@@ -12,6 +12,7 @@ void bind_engine(pybind11::module_& module);
 void bind_bridge(pybind11::module_& module);
 void bind_limit(pybind11::module_& module);
 void bind_tokens(pybind11::module_& module);
+void bind_vector(pybind11::module_& module);
 
 // The ValueError that an Error of configuration is in Python.
 inline void raise_if_failed(const Status& status) {

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_bridge(module);
   sentinel::bindings::bind_limit(module);
   sentinel::bindings::bind_tokens(module);
+  sentinel::bindings::bind_vector(module);
 }

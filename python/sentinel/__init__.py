@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     from sentinel.gateway import Gateway
     from sentinel.limits import RateLimiter
     from sentinel.tokens import TokenCounter
+    from sentinel.vector import VectorIndex
 
-__all__ = ["Gateway", "RateLimiter", "Settings", "TokenCounter", "create_app", "mount"]
+__all__ = [
+    "Gateway",
+    "RateLimiter",
+    "Settings",
+    "TokenCounter",
+    "VectorIndex",
+    "create_app",
+    "mount",
+]
 
 _HOMES = {
     "create_app": "sentinel.api",
@@ -30,6 +39,7 @@ _HOMES = {
     "Gateway": "sentinel.gateway",
     "RateLimiter": "sentinel.limits",
     "TokenCounter": "sentinel.tokens",
+    "VectorIndex": "sentinel.vector",
 }
 
 

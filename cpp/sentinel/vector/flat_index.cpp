@@ -1,8 +1,8 @@
 #include "sentinel/vector/flat_index.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <limits>
 #include <mutex>
 #include <shared_mutex>
 #include <utility>
@@ -15,23 +15,31 @@ namespace {
 
 Error invalid(std::string message) { return {ErrorCode::invalid_request, std::move(message)}; }
 
-// Writes `given` at length 1. False if it has none: a number that is not finite, or all of them 0. In double, so that
-// no float32 is too small or too large to be squared.
-bool normalise(std::span<const float> given, float* out) {
-  double squares = 0;
-  for (const float value : given) squares += static_cast<double>(value) * static_cast<double>(value);
-  if (!(squares > 0 && squares <= std::numeric_limits<double>::max())) return false;
-  const double factor = 1 / std::sqrt(squares);
-  for (std::size_t i = 0; i < given.size(); ++i)
-    out[i] = static_cast<float>(static_cast<double>(given[i]) * factor);
-  return true;
+// One over the length, or 0 if there is none: a number that is not finite, or all of them 0. In double, so that no
+// float32 is too small or too large to be squared; four sums, so that none waits for the one before.
+double reciprocal_length(std::span<const float> given) {
+  std::array<double, 4> sums{};
+  std::size_t i = 0;
+  for (; i + sums.size() <= given.size(); i += sums.size()) {
+    for (std::size_t lane = 0; lane < sums.size(); ++lane) {
+      const double value = given[i + lane];
+      sums[lane] += value * value;
+    }
+  }
+  for (; i < given.size(); ++i) sums[0] += static_cast<double>(given[i]) * static_cast<double>(given[i]);
+  const double squares = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return squares > 0 && std::isfinite(squares) ? 1 / std::sqrt(squares) : 0;
 }
 
-std::string fault_of(std::span<const float> given, std::string_view what, std::size_t row) {
+void scale(std::span<const float> given, double factor, float* out) {
+  for (std::size_t i = 0; i < given.size(); ++i)
+    out[i] = static_cast<float>(static_cast<double>(given[i]) * factor);
+}
+
+std::string fault_of(std::span<const float> given) {
   const bool finite =
       std::all_of(given.begin(), given.end(), [](float value) { return std::isfinite(value); });
-  return std::string(what) + "[" + std::to_string(row) + "] " +
-         (finite ? "is a zero vector, which has no direction" : "holds a number that is not finite");
+  return finite ? " is a zero vector, which has no direction" : " holds a number that is not finite";
 }
 
 Status check_partition(std::string_view name) {
@@ -54,39 +62,42 @@ Result<std::unique_ptr<FlatIndex>> FlatIndex::make(std::size_t dimension, const 
   return std::unique_ptr<FlatIndex>(new FlatIndex(dimension, kernels));
 }
 
-Result<AlignedVector<float>> FlatIndex::unit_rows(std::span<const float> vectors,
-                                                  std::string_view what) const {
-  const std::size_t count = vectors.size() / dimension_;
-  if (count * dimension_ != vectors.size())
+Result<std::vector<double>> FlatIndex::reciprocal_lengths(std::span<const float> vectors,
+                                                          std::string_view what) const {
+  if (vectors.size() % dimension_ != 0)
     return invalid(std::string(what) + " must be whole vectors of " + std::to_string(dimension_) +
                    " numbers");
-  const std::size_t stride = padded(dimension_);
-  AlignedVector<float> rows;
-  rows.assign(count * stride, 0.0F);
-  for (std::size_t row = 0; row < count; ++row) {
+  std::vector<double> factors(vectors.size() / dimension_);
+  for (std::size_t row = 0; row < factors.size(); ++row) {
     const auto given = vectors.subspan(row * dimension_, dimension_);
-    if (!normalise(given, rows.data() + row * stride)) return invalid(fault_of(given, what, row));
+    factors[row] = reciprocal_length(given);
+    if (factors[row] == 0)
+      return invalid(std::string(what) + "[" + std::to_string(row) + "]" + fault_of(given));
   }
-  return rows;
+  return factors;
 }
 
 Status FlatIndex::add(std::span<const std::int64_t> ids, std::span<const float> vectors,
                       std::string_view partition) {
   if (auto named = check_partition(partition); !named) return named;
-  const auto rows = unit_rows(vectors, "vectors");
-  if (!rows) return rows.error();
-  const std::size_t stride = padded(dimension_);
-  if (rows->size() / stride != ids.size())
+  const auto factors = reciprocal_lengths(vectors, "vectors");
+  if (!factors) return factors.error();
+  if (factors->size() != ids.size())
     return invalid("ids and vectors must be equally many, not " + std::to_string(ids.size()) + " and " +
-                   std::to_string(rows->size() / stride));
+                   std::to_string(factors->size()));
   if (ids.empty()) return Done{};
   const std::unique_lock alone(lock_);
   if (ids.size() > kMaxRows - places_.size())
     return invalid("an index holds at most " + std::to_string(kMaxRows) + " vectors");
   Partition& into = partition_of(partition);
   into.reserve(ids.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) put(ids[i], rows->data() + i * stride, into);
-  into.settle();
+  AlignedVector<float> row;
+  row.assign(padded(dimension_), 0.0F);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    scale(vectors.subspan(i * dimension_, dimension_), (*factors)[i], row.data());
+    put(ids[i], row.data(), into);
+  }
+  into.settle(kernels_);
   return Done{};
 }
 
@@ -99,8 +110,8 @@ Partition& FlatIndex::partition_of(std::string_view name) {
 void FlatIndex::put(std::int64_t id, const float* row, Partition& partition) {
   const Place behind_the_last{&partition, partition.size()};
   const auto [at, is_new] = places_.try_emplace(id, behind_the_last);
-  if (!is_new && at->second.partition == &partition) return partition.replace(at->second.row, row);
-  partition.append(id, row);
+  if (!is_new && at->second.partition == &partition) return partition.replace(at->second.row, row, kernels_);
+  partition.append(id, row, kernels_);
   if (is_new) return;
   take_out(std::exchange(at->second, behind_the_last));
 }
@@ -139,15 +150,19 @@ void FlatIndex::search_one(const Partition& partition, std::span<const float> qu
 Result<std::vector<std::vector<Match>>> FlatIndex::search(std::span<const float> queries,
                                                           const Question& question) const {
   if (question.k == 0) return invalid("k must be at least 1, not 0");
-  const auto rows = unit_rows(queries, "queries");
-  if (!rows) return rows.error();
-  std::vector<TopK> best(rows->size() / padded(dimension_), TopK(question.k));
+  const auto factors = reciprocal_lengths(queries, queries.size() == dimension_ ? "query" : "queries");
+  if (!factors) return factors.error();
+  AlignedVector<float> rows;
+  rows.assign(factors->size() * padded(dimension_), 0.0F);
+  for (std::size_t q = 0; q < factors->size(); ++q)
+    scale(queries.subspan(q * dimension_, dimension_), (*factors)[q], rows.data() + q * padded(dimension_));
+  std::vector<TopK> best(factors->size(), TopK(question.k));
   {
     const std::shared_lock shared(lock_);
     if (!question.partition) {
-      for (const auto& [name, partition] : partitions_) search_one(partition, *rows, question, best);
+      for (const auto& [name, partition] : partitions_) search_one(partition, rows, question, best);
     } else if (const auto found = partitions_.find(*question.partition); found != partitions_.end()) {
-      search_one(found->second, *rows, question, best);
+      search_one(found->second, rows, question, best);
     }
   }
   std::vector<std::vector<Match>> matches;

@@ -76,7 +76,7 @@ class FlatIndex {
   };
 
   FlatIndex(std::size_t dimension, const Kernels& kernels);
-  Result<AlignedVector<float>> unit_rows(std::span<const float> vectors, std::string_view what) const;
+  Result<std::vector<double>> reciprocal_lengths(std::span<const float> vectors, std::string_view what) const;
   Partition& partition_of(std::string_view name);
   void put(std::int64_t id, const float* row, Partition& partition);
   void take_out(Place place);

@@ -7,6 +7,15 @@
 namespace sentinel::vector {
 namespace {
 
+void signs(const float* row, const float* centre, std::size_t columns, std::uint8_t* bits) {
+  for (std::size_t column = 0; column < columns; ++column) {
+    unsigned byte = 0;
+    for (unsigned i = 0; i < 8; ++i)
+      byte |= static_cast<unsigned>(row[column * 8 + i] >= centre[column * 8 + i]) << i;
+    bits[column] = static_cast<std::uint8_t>(byte);
+  }
+}
+
 // Eight sums side by side: the order a compiler can vectorise without being allowed to reorder.
 float dot(const float* query, const float* row, std::size_t stride) {
   std::array<float, 8> sums{};
@@ -42,7 +51,7 @@ std::size_t scan(const ScanInput& input, std::uint16_t bound, Hit* hits) {
 }
 
 struct Available {
-  std::array<Kernels, 3> kernels{Kernels{"portable", &dots, &scan}};
+  std::array<Kernels, 3> kernels{Kernels{"portable", &signs, &dots, &scan}};
   std::size_t count = 1;
 
   Available() {

@@ -11,6 +11,15 @@
 namespace sentinel::vector {
 namespace {
 
+SENTINEL_AVX2 void signs_avx2(const float* row, const float* centre, std::size_t columns,
+                              std::uint8_t* bits) {
+  for (std::size_t column = 0; column < columns; ++column) {
+    const __m256 above =
+        _mm256_cmp_ps(_mm256_load_ps(row + column * 8), _mm256_load_ps(centre + column * 8), _CMP_GE_OQ);
+    bits[column] = static_cast<std::uint8_t>(_mm256_movemask_ps(above));
+  }
+}
+
 SENTINEL_AVX2 inline float horizontal_sum(__m256 v) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -49,31 +58,49 @@ struct Sums {
   __m256i odd;
 };
 
-// The look-ups of some blocks side by side, so that they share the loading of the tables.
+SENTINEL_AVX2 inline __m256i load(const std::uint8_t* bytes) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
+}
+
+SENTINEL_AVX2 inline __m256i load_table(const std::uint8_t* bytes) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes)));
+}
+
+// What one column of a block is worth, a byte a row.
+SENTINEL_AVX2 inline __m256i look_up(__m256i sketch, __m256i low_table, __m256i high_table) {
+  const __m256i half = _mm256_set1_epi8(15);
+  const __m256i low = _mm256_shuffle_epi8(low_table, _mm256_and_si256(sketch, half));
+  const __m256i high = _mm256_shuffle_epi8(high_table, _mm256_and_si256(_mm256_srli_epi16(sketch, 4), half));
+  return _mm256_add_epi8(low, high);
+}
+
+SENTINEL_AVX2 inline void add(__m256i worth, Sums& sums) {
+  sums.all = _mm256_add_epi16(sums.all, worth);
+  sums.odd = _mm256_add_epi16(sums.odd, _mm256_srli_epi16(worth, 8));
+}
+
+// Two columns at a time fit a byte; some blocks side by side share the loading of the tables.
 template <std::size_t kBlocks>
 SENTINEL_AVX2 inline void add_up(const ScanInput& input, const std::uint8_t* bytes, Sums (&sums)[kBlocks]) {
-  const __m256i half = _mm256_set1_epi8(15);
   const std::size_t block_bytes = input.columns * kBlockRows;
   const std::uint8_t* tables = input.tables;
   for (Sums& of_block : sums) of_block = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  for (std::size_t column = 0; column < input.columns; ++column) {
-    const __m256i low_table =
-        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(tables)));
-    const __m256i high_table =
-        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(tables + 16)));
+  for (std::size_t pair = 0; pair < input.columns / 2; ++pair) {
+    const __m256i tables_now[] = {load_table(tables), load_table(tables + 16), load_table(tables + 32),
+                                  load_table(tables + 48)};
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kBlocks; ++i) {
-      const __m256i sketch = _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes + i * block_bytes));
-      const __m256i low = _mm256_shuffle_epi8(low_table, _mm256_and_si256(sketch, half));
-      const __m256i high =
-          _mm256_shuffle_epi8(high_table, _mm256_and_si256(_mm256_srli_epi16(sketch, 4), half));
-      const __m256i worth = _mm256_add_epi8(low, high);
-      sums[i].all = _mm256_add_epi16(sums[i].all, worth);
-      sums[i].odd = _mm256_add_epi16(sums[i].odd, _mm256_srli_epi16(worth, 8));
+      const std::uint8_t* block = bytes + i * block_bytes;
+      const __m256i first = look_up(load(block), tables_now[0], tables_now[1]);
+      const __m256i second = look_up(load(block + kBlockRows), tables_now[2], tables_now[3]);
+      add(_mm256_add_epi8(first, second), sums[i]);
     }
-    bytes += kBlockRows;
-    tables += kColumnTables;
+    bytes += 2 * kBlockRows;
+    tables += 2 * kColumnTables;
   }
+  if (input.columns % 2 == 0) return;
+  for (std::size_t i = 0; i < kBlocks; ++i)
+    add(look_up(load(bytes + i * block_bytes), load_table(tables), load_table(tables + 16)), sums[i]);
 }
 
 SENTINEL_AVX2 inline std::size_t note(const Sums& sums, std::size_t block, std::uint16_t bound, Hit* hits) {
@@ -115,7 +142,7 @@ SENTINEL_AVX2 std::size_t scan_avx2(const ScanInput& input, std::uint16_t bound,
 
 }  // namespace
 
-const Kernels kAvx2Kernels{"avx2", &dots_avx2, &scan_avx2};
+const Kernels kAvx2Kernels{"avx2", &signs_avx2, &dots_avx2, &scan_avx2};
 
 }  // namespace sentinel::vector
 

@@ -13,11 +13,22 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
+#define SENTINEL_AVX512 __attribute__((target("avx512f,avx512bw")))
+
 namespace sentinel::vector {
 namespace {
 
-__attribute__((target("avx512f,avx512bw"))) inline float dot_avx512(const float* query, const float* row,
-                                                                    std::size_t stride) {
+SENTINEL_AVX512 void signs_avx512(const float* row, const float* centre, std::size_t columns,
+                                  std::uint8_t* bits) {
+  for (std::size_t column = 0; column < columns; column += 2) {  // rows are padded to two columns
+    const __mmask16 above =
+        _mm512_cmp_ps_mask(_mm512_load_ps(row + column * 8), _mm512_load_ps(centre + column * 8), _CMP_GE_OQ);
+    bits[column] = static_cast<std::uint8_t>(above);
+    if (column + 1 < columns) bits[column + 1] = static_cast<std::uint8_t>(above >> 8U);
+  }
+}
+
+SENTINEL_AVX512 inline float dot_avx512(const float* query, const float* row, std::size_t stride) {
   __m512 s0 = _mm512_setzero_ps();
   __m512 s1 = s0;
   std::size_t i = 0;
@@ -29,14 +40,12 @@ __attribute__((target("avx512f,avx512bw"))) inline float dot_avx512(const float*
   return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
 }
 
-__attribute__((target("avx512f,avx512bw"))) void dots_avx512(const float* query, const float* rows,
-                                                             std::size_t count, std::size_t stride,
-                                                             float* out) {
+SENTINEL_AVX512 void dots_avx512(const float* query, const float* rows, std::size_t count, std::size_t stride,
+                                 float* out) {
   for (std::size_t i = 0; i < count; ++i) out[i] = dot_avx512(query, rows + i * stride, stride);
 }
 
-__attribute__((target("avx512f,avx512bw"))) std::size_t scan_avx512(const ScanInput& input,
-                                                                    std::uint16_t bound, Hit* hits) {
+SENTINEL_AVX512 std::size_t scan_avx512(const ScanInput& input, std::uint16_t bound, Hit* hits) {
   const std::size_t block_bytes = input.columns * kBlockRows;
   const __m512i half = _mm512_set1_epi8(15);
   constexpr auto kHighByte = static_cast<short>(0xff00);
@@ -88,7 +97,7 @@ __attribute__((target("avx512f,avx512bw"))) std::size_t scan_avx512(const ScanIn
 
 }  // namespace
 
-const Kernels kAvx512Kernels{"avx512", &dots_avx512, &scan_avx512};
+const Kernels kAvx512Kernels{"avx512", &signs_avx512, &dots_avx512, &scan_avx512};
 
 }  // namespace sentinel::vector
 

@@ -29,15 +29,15 @@ void Partition::reserve(std::size_t more) {
   if (sketch_.trained_rows() > 0) sketch_.reserve(size() + more);
 }
 
-void Partition::append(std::int64_t id, const float* row) {
+void Partition::append(std::int64_t id, const float* row, const Kernels& kernels) {
   rows_.insert(rows_.end(), row, row + stride_);
   ids_.push_back(id);
-  if (sketch_.trained_rows() > 0) sketch_.put(size() - 1, row);
+  if (sketch_.trained_rows() > 0) sketch_.put(size() - 1, row, kernels);
 }
 
-void Partition::replace(std::size_t place, const float* row) {
+void Partition::replace(std::size_t place, const float* row, const Kernels& kernels) {
   std::copy(row, row + stride_, row_to_write(place));
-  if (sketch_.trained_rows() > 0) sketch_.put(place, row);
+  if (sketch_.trained_rows() > 0) sketch_.put(place, row, kernels);
 }
 
 std::int64_t Partition::remove(std::size_t place) {
@@ -51,9 +51,9 @@ std::int64_t Partition::remove(std::size_t place) {
   return moved;
 }
 
-void Partition::settle() {
+void Partition::settle(const Kernels& kernels) {
   const std::size_t due = std::max(kFirstSketchedRows, kTrainAgain * sketch_.trained_rows());
-  if (size() >= due) sketch_.train(rows_.data(), size());
+  if (size() >= due) sketch_.train(rows_.data(), size(), kernels);
 }
 
 bool Partition::sketch_pays(std::size_t k) const {

@@ -31,12 +31,12 @@ class Partition {
   // Makes room for as many more rows, so that nothing below allocates until then (`settle` may).
   void reserve(std::size_t more);
   // Both take a padded unit row.
-  void append(std::int64_t id, const float* row);
-  void replace(std::size_t place, const float* row);
+  void append(std::int64_t id, const float* row, const Kernels& kernels);
+  void replace(std::size_t place, const float* row, const Kernels& kernels);
   // Gives the id of the row that is in this place now (the removed one's, if it was the last).
   std::int64_t remove(std::size_t place);
   // After rows were appended: trains the sketch if it is time to.
-  void settle();
+  void settle(const Kernels& kernels);
 
   // Offers the rows that may be among the k best to `best`, `queries` being padded unit vectors.
   void search_exact(std::span<const float> queries, const Kernels& kernels, std::span<TopK> best) const;

@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t kDimensionsPerByte = 8;
 constexpr std::size_t kDimensionsPerTable = 4;
 constexpr std::size_t kTableBytes = 16;
-constexpr float kMostOfTable = 127;  // two of them fit a byte
 constexpr float kMostOfRow = 65'535;
 constexpr std::size_t kFirstScan = 8;  // blocks; each scan is twice as long as the one before, up to
 constexpr std::size_t kLongestScan = 64;
@@ -85,6 +84,7 @@ std::array<float, kTableBytes> subset_sums(const float* worth) {
 Sketch::Sketch(std::size_t dimension)
     : dimension_(dimension), columns_((dimension + kDimensionsPerByte - 1) / kDimensionsPerByte) {
   centre_.assign(padded(dimension), 0.0F);
+  bits_.resize(columns_);
 }
 
 std::size_t Sketch::block_bytes(std::size_t rows) const {
@@ -95,7 +95,7 @@ std::uint8_t* Sketch::byte_of(std::size_t row, std::size_t column) {
   return blocks_.data() + (row / kBlockRows * columns_ + column) * kBlockRows + row % kBlockRows;
 }
 
-void Sketch::train(const float* rows, std::size_t count) {
+void Sketch::train(const float* rows, std::size_t count, const Kernels& kernels) {
   const std::size_t stride = centre_.size();
   std::vector<double> sums(dimension_, 0.0);
   blocks_.clear();
@@ -108,10 +108,10 @@ void Sketch::train(const float* rows, std::size_t count) {
   for (std::size_t i = 0; i < dimension_; ++i)
     centre_[i] = static_cast<float>(sums[i] / static_cast<double>(count));
   trained_rows_ = count;
-  for (std::size_t row = 0; row < count; ++row) put(row, rows + row * stride);
+  for (std::size_t row = 0; row < count; ++row) put(row, rows + row * stride, kernels);
 }
 
-void Sketch::put(std::size_t place, const float* row) {
+void Sketch::put(std::size_t place, const float* row, const Kernels& kernels) {
   assert(place <= rows_);
   if (place == rows_) ++rows_;
   if (blocks_.size() < block_bytes(rows_)) {
@@ -119,13 +119,8 @@ void Sketch::put(std::size_t place, const float* row) {
     blocks_.resize(block_bytes(rows_));
     std::fill(blocks_.begin() + static_cast<std::ptrdiff_t>(before), blocks_.end(), std::uint8_t{0});
   }
-  for (std::size_t column = 0; column < columns_; ++column) {
-    const std::size_t first = column * kDimensionsPerByte;  // rows are padded to more than a whole byte
-    unsigned bits = 0;
-    for (unsigned i = 0; i < kDimensionsPerByte; ++i)
-      bits |= static_cast<unsigned>(row[first + i] >= centre_[first + i]) << i;
-    *byte_of(place, column) = static_cast<std::uint8_t>(bits);
-  }
+  kernels.signs(row, centre_.data(), columns_, bits_.data());
+  for (std::size_t column = 0; column < columns_; ++column) *byte_of(place, column) = bits_[column];
 }
 
 void Sketch::move_last(std::size_t to) {
@@ -154,7 +149,7 @@ AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
   }
   // Each entry may be rounded up by a half.
   const float room = kMostOfRow - static_cast<float>(tables);
-  const float scale = most > 0 ? std::min(kMostOfTable / most, room / total) : 0.0F;
+  const float scale = most > 0 ? std::min(float{kMostOfTable} / most, room / total) : 0.0F;
   AlignedVector<std::uint8_t> out(tables * kTableBytes);
   for (std::size_t t = 0; t < tables; ++t) {
     const std::size_t first = t * kDimensionsPerTable;
@@ -163,7 +158,7 @@ AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
     for (unsigned i = 0; i < kDimensionsPerTable; ++i)
       below |= static_cast<unsigned>(query[first + i] < centre_[first + i]) << i;
     for (unsigned index = 0; index < kTableBytes; ++index) {
-      const float entry = std::min(sums[index] * scale + 0.5F, kMostOfTable);
+      const float entry = std::min(sums[index] * scale + 0.5F, float{kMostOfTable});
       out[t * kTableBytes + (index ^ below)] = static_cast<std::uint8_t>(entry);
     }
   }

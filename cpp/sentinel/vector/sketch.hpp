@@ -6,7 +6,7 @@
 // its rotation). The centre matters where embeddings share a direction, as those of many models do.
 //
 // The worths of four dimensions at a time are tables of 16 bytes (kernels.hpp), so that adding them up costs a shuffle;
-// they are rounded to 7 bits, the same for every kernel, so that which rows are found depends on no CPU.
+// they are rounded to 6 bits, the same for every kernel, so that which rows are found depends on no CPU.
 //
 // Contract: `find` gives the `count` rows of the highest sums, the lower row among equal ones, in no order.
 // Cost: dimension / 8 bytes a row; `find` reads them once. Thread rule: `find` is const; all else needs one owner.
@@ -27,11 +27,11 @@ class Sketch {
   explicit Sketch(std::size_t dimension);
 
   // Begins anew: `count` padded rows around their own mean.
-  void train(const float* rows, std::size_t count);
+  void train(const float* rows, std::size_t count, const Kernels& kernels);
   // So that `put` does not allocate before there are as many rows.
   void reserve(std::size_t rows) { grow(blocks_, block_bytes(rows)); }
   // Sketches one padded row at `place`, which is at most one behind the last.
-  void put(std::size_t place, const float* row);
+  void put(std::size_t place, const float* row, const Kernels& kernels);
   // The last row takes the place `to` and is no longer the last.
   void move_last(std::size_t to);
 
@@ -50,14 +50,14 @@ class Sketch {
 
  private:
   AlignedVector<std::uint8_t> tables_for(const float* query) const;
-  void copy_bits(std::size_t from, std::size_t to);
   std::uint8_t* byte_of(std::size_t row, std::size_t column);
 
   std::size_t dimension_;
   std::size_t columns_;  // bytes of one row's bits
   std::size_t rows_ = 0;
   std::size_t trained_rows_ = 0;
-  AlignedVector<float> centre_;  // padded with zeros
+  AlignedVector<float> centre_;     // padded with zeros
+  std::vector<std::uint8_t> bits_;  // of the row that is being put
   AlignedVector<std::uint8_t> blocks_;
 };
 
