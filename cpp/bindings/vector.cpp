@@ -26,7 +26,7 @@ using vector::Match;
 using vector::Question;
 
 namespace typing = py::typing;
-using MatchesTuple = typing::Tuple<py::list, py::list>;
+using MatchesTuple = typing::Tuple<typing::List<py::int_>, typing::List<py::float_>>;
 
 template <class Number>
 Number read(const std::uint8_t* from) {
@@ -126,8 +126,8 @@ std::size_t remove(FlatIndex& self, const py::buffer& ids) {
 }
 
 MatchesTuple from_matches(const std::vector<Match>& matches) {
-  py::list ids(matches.size());
-  py::list scores(matches.size());
+  typing::List<py::int_> ids(matches.size());
+  typing::List<py::float_> scores(matches.size());
   for (std::size_t i = 0; i < matches.size(); ++i) {
     ids[i] = py::int_(matches[i].id);
     scores[i] = py::float_(static_cast<double>(matches[i].score));
@@ -140,7 +140,7 @@ typing::List<MatchesTuple> search(const FlatIndex& self, const py::buffer& queri
   const Floats given(queries);
   const auto found =
       value_of(unlocked([&] { return self.search(given.view(), Question{k, partition, exact}); }));
-  py::list answers(found.size());
+  typing::List<MatchesTuple> answers(found.size());
   for (std::size_t i = 0; i < found.size(); ++i) answers[i] = from_matches(found[i]);
   return answers;
 }

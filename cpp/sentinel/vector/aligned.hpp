@@ -1,8 +1,11 @@
 // A std::vector whose elements begin on a cache line, as the kernels need it, and are left as they come when it grows:
-// what is read from a snapshot or a caller would otherwise be written twice.
+// what is read from a snapshot or a caller would otherwise be written twice. A big one begins on a huge page and asks the
+// system for such: a scan that looks up an address for every 4 KiB is a fifth slower.
 //
 // Contract: elements made by resize() hold no value until they are written. For trivial types only.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -25,9 +28,11 @@ class CacheLineAllocator {
 
   T* allocate(std::size_t count) {
     if (count > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_array_new_length();
-    return static_cast<T*>(::operator new(count * sizeof(T), kLine));
+    void* memory = ::operator new(count * sizeof(T), alignment_of(count));
+    if (is_big(count)) ::madvise(memory, count * sizeof(T), MADV_HUGEPAGE);  // only advice: it may be refused
+    return static_cast<T*>(memory);
   }
-  void deallocate(T* memory, std::size_t /*count*/) noexcept { ::operator delete(memory, kLine); }
+  void deallocate(T* memory, std::size_t count) noexcept { ::operator delete(memory, alignment_of(count)); }
 
   template <class U>
   void construct(U* /*place*/) noexcept {}  // resize() leaves the memory as it is
@@ -39,7 +44,13 @@ class CacheLineAllocator {
   friend bool operator==(const CacheLineAllocator&, const CacheLineAllocator&) { return true; }
 
  private:
-  static constexpr std::align_val_t kLine{64};
+  static constexpr std::size_t kLine = 64;
+  static constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+
+  static constexpr bool is_big(std::size_t count) { return count * sizeof(T) >= 2 * kHugePage; }
+  static constexpr std::align_val_t alignment_of(std::size_t count) {
+    return std::align_val_t{is_big(count) ? kHugePage : kLine};
+  }
 };
 
 template <class T>

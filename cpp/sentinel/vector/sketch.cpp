@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cassert>
 #include <cmath>
 #include <utility>
@@ -20,7 +19,7 @@ constexpr std::size_t kLongestScan = 64;
 // The hits of the highest sums so far, and the sum a further row must reach to be one of them.
 class Shortlist {
  public:
-  explicit Shortlist(std::size_t count) : count_(count) {}
+  Shortlist(std::size_t count, std::uint16_t bound) : count_(count), bound_(bound) {}
 
   // Where the next hits of up to `rows` rows are written; `added` says how many were.
   Hit* room_for(std::size_t rows) {
@@ -65,18 +64,26 @@ class Shortlist {
 
   std::size_t count_;
   std::size_t held_ = 0;
-  std::uint16_t bound_ = 0;
+  std::uint16_t bound_;
   AlignedVector<Hit> hits_;
 };
 
-// The sums of all subsets of four worths: the table at `index` for a row that has the query's side exactly in the bits
-// of `index`.
-std::array<float, kTableBytes> subset_sums(const float* worth) {
-  std::array<float, kTableBytes> sums{};
-  for (unsigned index = 1; index < kTableBytes; ++index) {
-    sums[index] = sums[index & (index - 1U)] + worth[std::countr_zero(index)];
+// The sixteen sums of all subsets of four worths, as bytes side by side. `agreeing` has bit i for a dimension that adds
+// its worth where the row's bit is set; the others add it where it is clear.
+void write_table(const std::uint8_t* worth, unsigned agreeing, std::uint8_t* table) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101U;
+  constexpr std::array<std::uint64_t, 3> kSet{0x0100010001000100U, 0x0101000001010000U, 0x0101010100000000U};
+  std::uint64_t low = 0;  // of the eight sketches whose last bit is clear
+  for (unsigned i = 0; i < kSet.size(); ++i) {
+    const bool set = (agreeing >> i & 1U) != 0;
+    low += worth[i] * (set ? kSet[i] : kOnes ^ kSet[i]);
   }
-  return sums;
+  const std::uint64_t last = worth[3] * kOnes;
+  const bool set = (agreeing >> 3U & 1U) != 0;
+  const std::array<std::uint64_t, 2> sums{set ? low : low + last, set ? low + last : low};
+  for (unsigned index = 0; index < kTableBytes; ++index) {
+    table[index] = static_cast<std::uint8_t>(sums[index / 8] >> (index % 8 * 8));
+  }
 }
 
 }  // namespace
@@ -135,48 +142,78 @@ void Sketch::move_last(std::size_t to) {
 
 AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
   const std::size_t tables = columns_ * 2;
-  AlignedVector<float> worth(centre_.size());
+  AlignedVector<float> worth(tables * kDimensionsPerTable);
   float most = 0;
   float total = 0;
-  for (std::size_t t = 0; t < tables; ++t) {
+  for (std::size_t first = 0; first < worth.size(); first += kDimensionsPerTable) {
     float sum = 0;
-    for (std::size_t i = t * kDimensionsPerTable; i < (t + 1) * kDimensionsPerTable; ++i) {
+    for (std::size_t i = first; i < first + kDimensionsPerTable; ++i) {
       worth[i] = std::fabs(query[i] - centre_[i]);
       sum += worth[i];
     }
     most = std::max(most, sum);
     total += sum;
   }
-  // Each entry may be rounded up by a half.
-  const float room = kMostOfRow - static_cast<float>(tables);
-  const float scale = most > 0 ? std::min(float{kMostOfTable} / most, room / total) : 0.0F;
+  // Rounding may add a half for each dimension.
+  const float room_of_table = kMostOfTable - kDimensionsPerTable / 2;
+  const float room_of_row = kMostOfRow - static_cast<float>(worth.size() / 2);
+  const float scale = most > 0 ? std::min(room_of_table / most, room_of_row / total) : 0.0F;
   AlignedVector<std::uint8_t> out(tables * kTableBytes);
   for (std::size_t t = 0; t < tables; ++t) {
     const std::size_t first = t * kDimensionsPerTable;
-    const auto sums = subset_sums(worth.data() + first);
-    unsigned below = 0;  // the dimensions in which the query's side is the one of clear bits
-    for (unsigned i = 0; i < kDimensionsPerTable; ++i)
-      below |= static_cast<unsigned>(query[first + i] < centre_[first + i]) << i;
-    for (unsigned index = 0; index < kTableBytes; ++index) {
-      const float entry = std::min(sums[index] * scale + 0.5F, float{kMostOfTable});
-      out[t * kTableBytes + (index ^ below)] = static_cast<std::uint8_t>(entry);
+    std::array<std::uint8_t, kDimensionsPerTable> rounded;
+    unsigned agreeing = 0;
+    for (unsigned i = 0; i < kDimensionsPerTable; ++i) {
+      rounded[i] = static_cast<std::uint8_t>(worth[first + i] * scale + 0.5F);
+      agreeing |= static_cast<unsigned>(query[first + i] >= centre_[first + i]) << i;
     }
+    write_table(rounded.data(), agreeing, out.data() + t * kTableBytes);
   }
   return out;
+}
+
+// A sum that certainly more than `count` rows reach, were the sample fair: twice as many of the sample as are to be
+// expected among the best, and some more. Its blocks lie everywhere, since what was added together is often alike.
+std::uint16_t Sketch::likely_bound(const ScanInput& all, std::size_t count, const Kernels& kernels) const {
+  constexpr std::size_t kSampledBlocks = 32;
+  constexpr std::size_t kSpare = 16;
+  const std::size_t rank = 2 * count * kSampledBlocks / all.block_count + kSpare;
+  if (all.block_count < 8 * kSampledBlocks || rank > kSampledBlocks * kBlockRows / 4) return 0;
+  std::array<Hit, kSampledBlocks * kBlockRows> hits;
+  std::size_t sampled = 0;
+  for (std::size_t i = 0; i < kSampledBlocks; ++i) {
+    ScanInput one = all;
+    one.first_block = i * (all.block_count - 1) / kSampledBlocks;  // not the last, which may be padded
+    one.block_count = 1;
+    sampled += kernels.scan(one, 0, hits.data() + sampled);
+  }
+  const auto at_rank = hits.begin() + static_cast<std::ptrdiff_t>(rank);
+  std::nth_element(hits.begin(), at_rank, hits.end(),
+                   [](const Hit& left, const Hit& right) { return left.sum > right.sum; });
+  return at_rank->sum;
 }
 
 std::vector<std::uint32_t> Sketch::find(const float* query, std::size_t count, const Kernels& kernels) const {
   const auto tables = tables_for(query);
   const std::size_t blocks = (rows_ + kBlockRows - 1) / kBlockRows;
-  Shortlist shortlist(count);
-  std::size_t length = kFirstScan;
-  for (std::size_t block = 0; block < blocks; block += length, length = std::min(2 * length, kLongestScan)) {
-    const std::size_t now = std::min(length, blocks - block);
-    Hit* room = shortlist.room_for(now * kBlockRows);
-    shortlist.added(
-        kernels.scan({tables.data(), blocks_.data(), columns_, block, now}, shortlist.bound(), room));
+  const ScanInput all{tables.data(), blocks_.data(), columns_, 0, blocks};
+  auto found = find_from(all, likely_bound(all, count, kernels), count, kernels);
+  if (found.size() < std::min(count, rows_)) found = find_from(all, 0, count, kernels);
+  return found;
+}
+
+std::vector<std::uint32_t> Sketch::find_from(const ScanInput& all, std::uint16_t bound, std::size_t count,
+                                             const Kernels& kernels) const {
+  Shortlist shortlist(count, bound);
+  ScanInput next = all;
+  for (std::size_t length = kFirstScan; next.first_block < all.block_count;
+       length = std::min(2 * length, kLongestScan)) {
+    next.block_count = std::min(length, all.block_count - next.first_block);
+    Hit* room = shortlist.room_for(next.block_count * kBlockRows);
+    shortlist.added(kernels.scan(next, shortlist.bound(), room));
     shortlist.drop_rows_from(rows_);
     shortlist.tighten();
+    next.first_block += next.block_count;
   }
   return std::move(shortlist).rows();
 }

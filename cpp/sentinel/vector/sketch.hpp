@@ -6,7 +6,7 @@
 // its rotation). The centre matters where embeddings share a direction, as those of many models do.
 //
 // The worths of four dimensions at a time are tables of 16 bytes (kernels.hpp), so that adding them up costs a shuffle;
-// they are rounded to 6 bits, the same for every kernel, so that which rows are found depends on no CPU.
+// they are rounded to whole numbers, at most 63 in a table, the same for every kernel, so that which rows are found depends on no CPU.
 //
 // Contract: `find` gives the `count` rows of the highest sums, the lower row among equal ones, in no order.
 // Cost: dimension / 8 bytes a row; `find` reads them once. Thread rule: `find` is const; all else needs one owner.
@@ -50,6 +50,9 @@ class Sketch {
 
  private:
   AlignedVector<std::uint8_t> tables_for(const float* query) const;
+  std::uint16_t likely_bound(const ScanInput& all, std::size_t count, const Kernels& kernels) const;
+  std::vector<std::uint32_t> find_from(const ScanInput& all, std::uint16_t bound, std::size_t count,
+                                       const Kernels& kernels) const;
   std::uint8_t* byte_of(std::size_t row, std::size_t column);
 
   std::size_t dimension_;
