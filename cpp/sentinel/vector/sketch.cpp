@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 namespace sentinel::vector {
@@ -81,9 +83,8 @@ void write_table(const std::uint8_t* worth, unsigned agreeing, std::uint8_t* tab
   const std::uint64_t last = worth[3] * kOnes;
   const bool set = (agreeing >> 3U & 1U) != 0;
   const std::array<std::uint64_t, 2> sums{set ? low : low + last, set ? low + last : low};
-  for (unsigned index = 0; index < kTableBytes; ++index) {
-    table[index] = static_cast<std::uint8_t>(sums[index / 8] >> (index % 8 * 8));
-  }
+  static_assert(std::endian::native == std::endian::little && sizeof(sums) == kTableBytes);
+  std::memcpy(table, sums.data(), kTableBytes);
 }
 
 }  // namespace
@@ -175,10 +176,10 @@ AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
 // A sum that certainly more than `count` rows reach, were the sample fair: twice as many of the sample as are to be
 // expected among the best, and some more. Its blocks lie everywhere, since what was added together is often alike.
 std::uint16_t Sketch::likely_bound(const ScanInput& all, std::size_t count, const Kernels& kernels) const {
-  constexpr std::size_t kSampledBlocks = 32;
+  constexpr std::size_t kSampledBlocks = 16;
   constexpr std::size_t kSpare = 16;
   const std::size_t rank = 2 * count * kSampledBlocks / all.block_count + kSpare;
-  if (all.block_count < 8 * kSampledBlocks || rank > kSampledBlocks * kBlockRows / 4) return 0;
+  if (all.block_count < 16 * kSampledBlocks || rank > kSampledBlocks * kBlockRows / 4) return 0;
   std::array<Hit, kSampledBlocks * kBlockRows> hits;
   std::size_t sampled = 0;
   for (std::size_t i = 0; i < kSampledBlocks; ++i) {

@@ -504,7 +504,7 @@ class VectorIndex:
         k: typing.SupportsInt | typing.SupportsIndex,
         partition: str | None,
         exact: bool,
-    ) -> list[tuple[list, list]]:
+    ) -> list[tuple[list[int], list[float]]]:
         """
         For each query (ids, scores), best first.
         """

@@ -20,7 +20,7 @@ _INT64: Final = ("q", "l") if array("l").itemsize == 8 else ("q",)
 _INTEGERS: Final = frozenset("bBhHiIlLqQ")
 
 
-def as_vector(given: Buffer | Sequence[float], dimension: int, name: str) -> memoryview:
+def as_vector(given: Buffer | Sequence[float], dimension: int, name: str) -> memoryview[Any]:
     """One vector: a buffer of shape (dimension,) or a list of as many numbers."""
     view = _buffer(given)
     if view is None:
@@ -35,7 +35,7 @@ def as_vector(given: Buffer | Sequence[float], dimension: int, name: str) -> mem
 
 def as_matrix(
     given: Buffer | Sequence[Sequence[float]], dimension: int, name: str
-) -> memoryview | None:
+) -> memoryview[Any] | None:
     """Vectors: a buffer of shape (n, dimension) or a list of n lists. None for n = 0."""
     view = _buffer(given)
     if view is None:
@@ -48,7 +48,7 @@ def as_matrix(
     return view if view.nbytes else None
 
 
-def as_ids(given: Buffer | Iterable[int]) -> memoryview:
+def as_ids(given: Buffer | Iterable[int]) -> memoryview[Any]:
     """Ids as int64 in one piece."""
     view = _buffer(given)
     if view is None:
@@ -62,7 +62,7 @@ def as_ids(given: Buffer | Iterable[int]) -> memoryview:
     return memoryview(_int64(view.tolist()))
 
 
-def _buffer(given: object) -> memoryview | None:
+def _buffer(given: object) -> memoryview[Any] | None:
     try:
         return memoryview(cast("Any", given))
     except TypeError:
@@ -74,7 +74,7 @@ def _require_sequence(given: object, name: str) -> None:
         raise TypeError(f"{name} must be a buffer or a list, not {type(given).__name__}")
 
 
-def _require_floats(view: memoryview, name: str) -> None:
+def _require_floats(view: memoryview[Any], name: str) -> None:
     if view.format not in _FLOATS:
         raise TypeError(f"{name} must hold float16, float32 or float64, not format {view.format!r}")
 
@@ -88,7 +88,7 @@ def _floats(numbers: Iterable[float], name: str) -> array[float]:
         raise ValueError(f"{name} holds a number that is not finite") from None
 
 
-def _stacked(rows: Sequence[Sequence[float]], dimension: int, name: str) -> memoryview | None:
+def _stacked(rows: Sequence[Sequence[float]], dimension: int, name: str) -> memoryview[Any] | None:
     _require_sequence(rows, name)
     for index, row in enumerate(rows):
         if not hasattr(row, "__len__"):

@@ -34,7 +34,7 @@ class VectorIndex:
     without gaps is read in place and must not change during the call. A zero vector or a number
     that is not finite is a ValueError. Ids are whole numbers of 64 bits.
 
-    A search is sketched unless it is `exact`: one bit per dimension picks 64 + 32 k candidates,
+    A search is sketched unless it is `exact`: one bit per dimension picks 80 + 16 k candidates,
     which are then scored exactly (after "RaBitQ", Gao and Long 2024, and "Quicker ADC", Andre,
     Kermarrec and Le Scouarnec 2019). Scores are always right; a neighbour may be missed.
 

@@ -49,16 +49,43 @@ TEST(Sketch, FindsTheSameRowsWithEveryKernel) {
   }
 }
 
+// Enough rows that a sample of them says where to begin; finding a tenth of all asks no sample.
+constexpr std::size_t kSampledRows = 257 * kBlockRows;
+
+void expect_few_among_many(const Sketch& sketch, const float* query) {
+  const auto many = sorted(sketch.find(query, kSampledRows / 5, best_kernels()));
+  const auto few = sorted(sketch.find(query, 100, best_kernels()));
+  EXPECT_EQ(few.size(), 100U);
+  EXPECT_TRUE(std::includes(many.begin(), many.end(), few.begin(), few.end()));
+}
+
 TEST(Sketch, FindingFewerGivesTheFirstOfFindingMore) {
   Random random(12);
-  const auto rows = clustered(random, 5'000, kDimension);
+  const auto rows = clustered(random, kSampledRows, kDimension);
   Sketch sketch(kDimension);
-  sketch.train(rows.data(), 5'000, best_kernels());
-  for (std::size_t query = 0; query < 20; ++query) {
-    const auto many = sorted(sketch.find(rows.data() + query * padded(kDimension), 400, best_kernels()));
-    const auto few = sorted(sketch.find(rows.data() + query * padded(kDimension), 100, best_kernels()));
-    EXPECT_TRUE(std::includes(many.begin(), many.end(), few.begin(), few.end()));
+  sketch.train(rows.data(), kSampledRows, best_kernels());
+  for (std::size_t query = 0; query < 20; ++query)
+    expect_few_among_many(sketch, rows.data() + query * padded(kDimension));
+}
+
+TEST(Sketch, ASampleThatMisleadsHidesNothing) {
+  Random random(12);
+  auto rows = clustered(random, kSampledRows, kDimension);
+  const std::vector<float> query(rows.begin(), rows.begin() + kDimension);
+  for (std::size_t block = 0; block < 256;
+       block += 8) {  // those that are sampled, all of them like the query
+    for (std::size_t row = block * kBlockRows; row < (block + 1) * kBlockRows; ++row) {
+      const auto near = test::noisy(random, query, 0.2F);
+      std::copy(near.begin(), near.end(),
+                rows.begin() + static_cast<std::ptrdiff_t>(row * padded(kDimension)));
+    }
   }
+  Sketch sketch(kDimension);
+  sketch.train(rows.data(), kSampledRows, best_kernels());
+  AlignedVector<float> padded_query;
+  padded_query.assign(padded(kDimension), 0.0F);
+  std::copy(query.begin(), query.end(), padded_query.begin());
+  expect_few_among_many(sketch, padded_query.data());
 }
 
 TEST(Sketch, ARowIsAmongTheFirstFoundForItself) {

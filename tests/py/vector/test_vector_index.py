@@ -61,16 +61,15 @@ def test_equal_scores_come_in_the_order_of_ids() -> None:
     assert index.search([1, 1], 2).ids == [-1, 3]
 
 
-@pytest.mark.parametrize(("format", "code"), [("e", "e"), ("f", "f"), ("d", "d")])
-def test_vectors_may_be_a_buffer_of_any_width(format: str, code: str) -> None:
+@pytest.mark.parametrize("format", ["e", "f", "d"])
+def test_vectors_may_be_a_buffer_of_any_width(format: str) -> None:
+    testbuffer = pytest.importorskip("_testbuffer")  # of CPython's tests: knows what array does not
     numbers = [1.0, 0.5, -0.25, 2.0, 0.0, 1.0]
-    packed = memoryview(struct.pack(f"6{code}", *numbers)).cast(format, shape=[2, 3])  # type: ignore[call-overload]
     index = VectorIndex(3)
-    index.add([1, 2], packed)
-    query = memoryview(struct.pack(f"3{code}", *numbers[:3])).cast(format)  # type: ignore[call-overload]
-    found = index.search(query, 2)
+    index.add([1, 2], testbuffer.ndarray(numbers, shape=[2, 3], format=format))
+    found = index.search(testbuffer.ndarray(numbers[:3], shape=[3], format=format), 2)
     assert found.ids == [1, 2]
-    assert found.scores[0] == pytest.approx(1, abs=1e-6)
+    assert found.scores == pytest.approx([1, cosine(numbers[:3], numbers[3:])], abs=1e-6)
 
 
 def test_a_buffer_with_gaps_is_read_by_its_steps() -> None:
