@@ -39,7 +39,7 @@ Rows: TypeAlias = Any  # a numpy array of float32, (n, dimension) or one row
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--vectors", type=Path, help="unit vectors, (n, dimension), as .npy")
-    options.add_argument("--rows", type=int, default=50_000, help="to enlarge the sample to")
+    options.add_argument("--rows", type=int, default=30_000, help="to enlarge the sample to")
     given = options.parse_args()
     faiss.omp_set_num_threads(1)
     base = read_sample() if given.vectors is None else np.load(given.vectors).astype(np.float32)

@@ -7,8 +7,8 @@ namespace sentinel::vector {
 namespace {
 
 constexpr std::size_t kTrainAgain = 4;
-constexpr std::size_t kTileBytes =
-    64 * 1024;  // rows that several queries share while they are in a near cache
+// Of rows that several queries share, so that they stay in a near cache.
+constexpr std::size_t kTileBytes = 64 * 1024;
 
 // How many rows a sketched search looks at. Of 46,000 sentence embeddings (384 dimensions) the nearest one was among the
 // first 96 of all 2,000 queries, the tenth nearest among the first 240 of nearly all.
