@@ -31,7 +31,9 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens", "vector"})
 # Advice about memory, <sys/mman.h>, is neither input nor output.
-NOT_IN_CORE = re.compile(r"<(boost/asio.*|sys/(?!mman\.h).*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>")
+NOT_IN_CORE = re.compile(
+    r"<(boost/asio.*|sys/(?!mman\.h).*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>"
+)
 PYTHON = re.compile(r"<(pybind11/.*|Python\.h)>")
 INCLUDE = re.compile(r"^\s*#\s*include\s+(\"sentinel/(\w+)/[^\"]+\"|<[^>]+>)", re.MULTILINE)
 
