@@ -67,7 +67,7 @@ def compare_approximate(rows: Rows, queries: Rows) -> None:
     nearest = (queries @ rows.T).argmax(axis=1)
     title = f"top-1 over {len(rows):,} x {rows.shape[1]}, one query a call"
     ways = {name: way(find, queries) for name, find in finders.items()}
-    figures = measure(title, ways, rounds=200, round_seconds=0.002)  # short: undisturbed
+    figures = measure(title, ways, rounds=40, round_seconds=0.02)
     report(figures)
     for name, find in finders.items():
         found = np.array([find(query) for query in queries])
