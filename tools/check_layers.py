@@ -17,6 +17,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "limit": frozenset({"base"}),
     "resilience": frozenset({"base"}),
     "tokens": frozenset({"base"}),
+    "vector": frozenset({"base"}),
     "stream": frozenset({"base"}),
     "cache": frozenset({"base", "stream"}),
     "net": frozenset({"base", "stream"}),
@@ -28,8 +29,11 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"net", "journal", "metrics", "log"}
     ),
 }
-CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens"})
-NOT_IN_CORE = re.compile(r"<(boost/asio.*|sys/.*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>")
+CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens", "vector"})
+# Advice about memory, <sys/mman.h>, is neither input nor output.
+NOT_IN_CORE = re.compile(
+    r"<(boost/asio.*|sys/(?!mman\.h).*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>"
+)
 PYTHON = re.compile(r"<(pybind11/.*|Python\.h)>")
 INCLUDE = re.compile(r"^\s*#\s*include\s+(\"sentinel/(\w+)/[^\"]+\"|<[^>]+>)", re.MULTILINE)
 

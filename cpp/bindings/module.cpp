@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_tokens(module);
   sentinel::bindings::bind_stream(module);
   sentinel::bindings::bind_request_digest(module);
+  sentinel::bindings::bind_vector(module);
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sentinel.resilience import CircuitBreaker, SingleFlight
     from sentinel.stream import ChatAccumulator, SSEParser
     from sentinel.tokens import TokenCounter
+    from sentinel.vector import VectorIndex
 
 __all__ = [
     "ChatAccumulator",
@@ -35,6 +36,7 @@ __all__ = [
     "SingleFlight",
     "TokenBucket",
     "TokenCounter",
+    "VectorIndex",
     "cached",
     "create_app",
     "mount",
@@ -54,6 +56,7 @@ _HOMES = {
     "ChatAccumulator": "sentinel.stream",
     "SSEParser": "sentinel.stream",
     "TokenCounter": "sentinel.tokens",
+    "VectorIndex": "sentinel.vector",
 }
 
 

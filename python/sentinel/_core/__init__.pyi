@@ -7,6 +7,8 @@ from __future__ import annotations
 import collections.abc
 import typing
 
+import typing_extensions
+
 class ManualClock:
     """
     A clock that only moves when it is told to; for tests.
@@ -994,6 +996,38 @@ class ChatAccumulator:
         """
         What the provider says was used.
         """
+class VectorIndex:
+    """
+    Vectors by id, and the nearest by cosine; buffers are float16, float32 or float64 of whole rows, ids int64. For any thread.
+    """
+    @staticmethod
+    def load(snapshot: bytes) -> VectorIndex:
+        """
+        ValueError if these are not a snapshot's bytes.
+        """
+    def __contains__(self, id: typing.SupportsInt | typing.SupportsIndex) -> bool: ...
+    def __init__(self, dimension: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __len__(self) -> int: ...
+    def add(
+        self, ids: typing_extensions.Buffer, vectors: typing_extensions.Buffer, partition: str
+    ) -> None: ...
+    def remove(self, ids: typing_extensions.Buffer) -> int:
+        """
+        The number of those that were there.
+        """
+    def search(
+        self,
+        queries: typing_extensions.Buffer,
+        k: typing.SupportsInt | typing.SupportsIndex,
+        partition: str | None,
+        exact: bool,
+    ) -> list[tuple[list[int], list[float]]]:
+        """
+        For each query (ids, scores), best first.
+        """
+    def snapshot(self) -> bytes: ...
+    @property
+    def dimension(self) -> int: ...
 
 def choose_encoding(model: str) -> ModelChoice:
     """
