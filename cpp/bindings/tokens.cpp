@@ -78,17 +78,17 @@ std::unique_ptr<Encoding> load(EncodingName name, const py::bytes& packed) {
 
 std::size_t count(const Encoding& self, const py::str& text) {
   const Text utf8(text);
-  return unlocked_if_long(utf8.view().size(), [&] { return self.count(utf8.view()); });
+  return unlocked_if_long(utf8.view().size(), [&] { return self.count_utf8(utf8.view()); });
 }
 
 std::optional<std::size_t> count_till_limit(const Encoding& self, const py::str& text, std::size_t limit) {
   const Text utf8(text);
-  return unlocked_if_long(utf8.view().size(), [&] { return self.count_till_limit(utf8.view(), limit); });
+  return unlocked_if_long(utf8.view().size(), [&] { return self.count_utf8_till_limit(utf8.view(), limit); });
 }
 
 std::vector<TokenId> encode(const Encoding& self, const py::str& text) {
   const Text utf8(text);
-  return unlocked_if_long(utf8.view().size(), [&] { return self.encode(utf8.view()); });
+  return unlocked_if_long(utf8.view().size(), [&] { return self.encode_utf8(utf8.view()); });
 }
 
 py::bytes decode(const Encoding& self, const std::vector<TokenId>& ids) {
