@@ -169,9 +169,12 @@ std::size_t Splitter::split_where_it_falls_apart(std::string_view piece, std::ve
 // Characters that no token reaches out of; `last` is the last of them.
 std::size_t Splitter::split_apart(std::string_view part, Characters3::Character last, bool may_break,
                                   std::vector<TokenId>* ids) {
-  if (part.size() == Characters3::kBytes) {
-    if (ids == nullptr) return last.tokens();
-    return split_bytes(vocabulary_, part, ids);
+  if (part.size() == Characters3::kBytes)
+    return ids == nullptr ? last.tokens() : split_bytes(vocabulary_, part, ids);
+  if (ids == nullptr && !may_break && part.size() == 2 * Characters3::kBytes) {
+    const PieceKey key = key_of(part);
+    if (vocabulary_.contains(key, key.hash())) return 1;
+    return vocabulary_.characters().at(part.data()).tokens() + last.tokens();
   }
   if (!may_break && part.size() <= kMostParts * Characters3::kBytes)
     return split_characters(vocabulary_, part, ids);
