@@ -119,6 +119,9 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   });
 }
 
+// Says in a stub how an encoding is made, which `make` has done by then.
+PyObject* init(PyObject*, PyObject*, PyObject*) { return Py_NewRef(Py_None); }
+
 void destroy(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   std::destroy_at(&reinterpret_cast<EncodingObject*>(self)->encoding);
@@ -246,7 +249,10 @@ PyObject* count_messages(PyObject* self, PyObject* const* given, Py_ssize_t numb
 
 constexpr int kFast = METH_FASTCALL | METH_KEYWORDS;
 
-std::array<PyMethodDef, 6> methods{{
+std::array<PyMethodDef, 7> methods{{
+    {"__init__", as_method(&init), METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     "__init__(self, name: EncodingName, packed_vocabulary: bytes) -> None\n\n"
+     "ValueError if the vocabulary is damaged."},
     {"count", as_method(&count), kFast, "count(self, text: str) -> int\n\nThe number of tokens."},
     {"count_till_limit", as_method(&count_till_limit), kFast,
      "count_till_limit(self, text: str, limit: int) -> int | None\n\nThe count, or None if it is above the "
@@ -262,9 +268,7 @@ std::array<PyMethodDef, 6> methods{{
     {nullptr, nullptr, 0, nullptr},
 }};
 
-constexpr const char* kDoc =
-    "Encoding(name: EncodingName, packed_vocabulary: bytes)\n\nA vocabulary and its rules; immutable, for "
-    "any thread.";
+constexpr const char* kDoc = "A vocabulary and its rules; immutable, for any thread.";
 
 std::array<PyType_Slot, 5> slots{{
     {Py_tp_doc, const_cast<char*>(kDoc)},
@@ -292,7 +296,10 @@ void bind_tokens(py::module_& module) {
       [rules = ModelRules::standard()](std::string_view model) { return rules.choose(model); },
       py::arg("model"), "The encoding of a model, by its name.");
 
-  add_type(module, spec);
+  PyTypeObject* type = add_type(module, spec);
+  // `__init__` has the signature that stubs are written from, `__new__` would have another without names.
+  if (PyDict_DelItemString(type->tp_dict, "__new__") < 0) throw py::error_already_set();
+  PyType_Modified(type);
 }
 
 }  // namespace sentinel::bindings
