@@ -51,32 +51,38 @@ bool each_piece(EncodingName name, std::string_view text, Taker& taker) {
                                           : each_piece<EncodingName::cl100k_base>(text, taker);
 }
 
-// What short pieces are split into: from the cache, or found out and put there.
+// What short pieces are split into: most are a token; what is none is split once and kept in the cache.
 class Splits {
  public:
   Splits(const Vocabulary& vocabulary, PieceCache& cache)
       : vocabulary_(vocabulary), cache_(cache), splitter_(vocabulary) {}
 
-  PieceCache::Split of(std::string_view piece, const PieceKey& key) {
+  std::size_t count(std::string_view piece, const PieceKey& key) {
     const std::uint64_t hash = key.hash();
-    const PieceCache::Split known = cache_.find(key, hash);
-    return known.none() ? find_out(piece, key, hash) : known;
+    if (vocabulary_.contains(key, hash)) [[likely]]
+      return 1;
+    return split(piece, key, hash).count();
+  }
+  void encode(std::string_view piece, const PieceKey& key, std::vector<TokenId>& ids) {
+    const std::uint64_t hash = key.hash();
+    const TokenId whole = vocabulary_.find(key, hash);
+    if (whole != kNoToken) [[likely]]
+      return ids.push_back(whole);
+    const PieceCache::Split parts = split(piece, key, hash);
+    if (!parts.has_ids()) return splitter_.split_parts(piece, ids);
+    for (std::size_t at = 0; at < parts.count(); ++at) ids.push_back(parts.id(at));
   }
   Splitter& splitter() { return splitter_; }
 
  private:
-  [[gnu::noinline]] PieceCache::Split find_out(std::string_view piece, const PieceKey& key,
-                                               std::uint64_t hash) {
+  [[gnu::noinline]] PieceCache::Split split(std::string_view piece, const PieceKey& key, std::uint64_t hash) {
+    const PieceCache::Split known = cache_.find(key, hash);
+    if (!known.none()) return known;
     parts_.clear();
-    const TokenId whole = vocabulary_.find(key, hash);
-    if (whole != kNoToken) {
-      parts_.push_back(whole);
-    } else {
-      splitter_.split_parts(piece, parts_);
-    }
-    const PieceCache::Split split(parts_);
-    cache_.store(key, hash, split);
-    return split;
+    splitter_.split_parts(piece, parts_);
+    const PieceCache::Split found(parts_);
+    cache_.store(key, hash, found);
+    return found;
   }
 
   const Vocabulary& vocabulary_;
@@ -90,7 +96,7 @@ class Counter {
   Counter(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
 
   bool take(std::string_view piece, const PieceKey& key) {
-    tokens_ += splits_.of(piece, key).count();
+    tokens_ += splits_.count(piece, key);
     return true;
   }
   bool take(std::string_view piece) {
@@ -129,12 +135,7 @@ class Encoder {
   Encoder(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
 
   bool take(std::string_view piece, const PieceKey& key) {
-    const PieceCache::Split split = splits_.of(piece, key);
-    if (!split.has_ids()) {
-      splits_.splitter().split_parts(piece, ids_);
-      return true;
-    }
-    for (std::size_t at = 0; at < split.count(); ++at) ids_.push_back(split.id(at));
+    splits_.encode(piece, key, ids_);
     return true;
   }
   bool take(std::string_view piece) {
