@@ -9,7 +9,7 @@
 // Cost: one pass to check UTF-8 and one to cut and look up: linear, but for pieces longer than a token, of which bpe.hpp
 // says the cost. Counting allocates only for ill-formed text and for pieces above 64 bytes that are no token; a caller
 // bounds the text (D11).
-// Thread rule: immutable after `load`, any thread. Failure rule: `load` refuses what Vocabulary::load refuses.
+// Thread rule: immutable after `load` but for a cache without locks (piece_cache.hpp), any thread. Failure rule: `load` refuses what Vocabulary::load refuses.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What the pieces met last are split into: most pieces of a text are words that were met before, and are found here in
-// memory that stays near, instead of in a vocabulary of ten megabytes; and what is no token is split once.
+// What short pieces that are no token were split into: a word that is met again is not split again, as most words of a
+// text are.
 //
 // Contract: `find` gives exactly what was stored for that key, or a split of no tokens; a newer piece takes the place of
 // an older one of its set. Of a piece of up to three tokens the ids are kept, of more their number.
