@@ -1,16 +1,19 @@
 // Byte pair encoding of one piece: of all neighbours whose bytes together are a token, those with the lowest id are
 // joined, the leftmost first, until no neighbours are a token.
 //
-// Contract: `split` gives the same parts as that definition, for any bytes. `count` is the number of parts.
-// Cost: a piece of up to 64 bytes is joined in place on the stack, by looking for the lowest pair each time; a longer one
-// with a heap, O(n log n) whatever the bytes are, and some 40 bytes of memory per byte of the piece, which are kept for
-// the next long piece and freed with the Splitter. Nothing else is allocated.
+// Contract: `split` gives the same parts as that definition, for any bytes, and a piece that is a token as that token.
+// `count` is the number of parts. `count_parts` and `split_parts` are for a piece that is known to be no token.
+// Cost: a piece of up to 64 bytes is joined in place on the stack, by looking for the lowest pair each time. One of
+// characters of three bytes is cut where it falls apart (characters.hpp). What is longer is joined with a heap,
+// O(n log n) whatever the bytes are, and some 40 bytes of memory per byte of the piece, which are kept for the next long
+// piece and freed with the Splitter. Nothing else is allocated.
 // Thread rule: one Splitter per thread; it is cheap to make, so one per text. Failure rule: none; a piece is shorter
 // than 4 GiB (asserted).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +28,9 @@ class Splitter {
   std::size_t count(std::string_view piece) { return split_into(piece, nullptr); }
   void split(std::string_view piece, std::vector<TokenId>& ids) { split_into(piece, &ids); }
 
+  std::size_t count_parts(std::string_view piece) { return split_parts_into(piece, nullptr); }
+  void split_parts(std::string_view piece, std::vector<TokenId>& ids) { split_parts_into(piece, &ids); }
+
  private:
   struct Part {  // by the place of its first byte; one that was joined to the part before it has no length
     std::uint32_t length;
@@ -34,7 +40,10 @@ class Splitter {
   };
 
   std::size_t split_into(std::string_view piece, std::vector<TokenId>* ids);
-  std::size_t split_short(std::string_view piece, std::vector<TokenId>* ids) const;
+  std::size_t split_parts_into(std::string_view piece, std::vector<TokenId>* ids);
+  std::size_t split_where_it_falls_apart(std::string_view piece, std::vector<TokenId>* ids);
+  std::size_t split_apart(std::string_view part, Characters3::Character last, bool may_break,
+                          std::vector<TokenId>* ids);
   std::size_t split_long(std::string_view piece, std::vector<TokenId>* ids);
   void lay_out(std::string_view piece);
   void join(std::string_view piece, std::uint32_t place);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "sentinel/base/utf8.hpp"
+#include "sentinel/tokens/ascii_lane.hpp"
 #include "sentinel/tokens/bpe.hpp"
 
 namespace sentinel::tokens {
@@ -25,16 +26,128 @@ class Readable {
   std::string_view text_;
 };
 
-// Calls `take(piece)` for each piece until it says false; whether it never did.
-template <class Take>
-bool each_piece(EncodingName name, std::string_view text, Take take) {
+// Gives each piece of the text to `take(piece, key)` or, above 15 bytes, to `take(piece)`, until one says false;
+// whether none did.
+template <EncodingName kName, class Taker>
+bool each_piece(std::string_view text, Taker& taker) {
   for (std::size_t start = 0; start < text.size();) {
-    const std::size_t end = next_piece(name, text, start);
-    if (!take(text.substr(start, end - start))) return false;
-    start = end;
+    const Window window(text, start);
+    std::size_t length = ascii_piece<kName>(window);
+    if (length == 0) length = next_piece(kName, text, start) - start;
+    const std::string_view piece(text.data() + start, length);
+    start += length;
+    if (length > PieceKey::kMostBytes) {
+      if (!taker.take(piece)) return false;
+      continue;
+    }
+    if (!taker.take(piece, window.key(length))) return false;
   }
   return true;
 }
+
+template <class Taker>
+bool each_piece(EncodingName name, std::string_view text, Taker& taker) {
+  return name == EncodingName::o200k_base ? each_piece<EncodingName::o200k_base>(text, taker)
+                                          : each_piece<EncodingName::cl100k_base>(text, taker);
+}
+
+// What short pieces are split into: most are a token; what is none is split once and kept in the cache.
+class Splits {
+ public:
+  Splits(const Vocabulary& vocabulary, PieceCache& cache)
+      : vocabulary_(vocabulary), cache_(cache), splitter_(vocabulary) {}
+
+  std::size_t count(std::string_view piece, const PieceKey& key) {
+    const std::uint64_t hash = key.hash();
+    if (vocabulary_.contains(key, hash)) [[likely]]
+      return 1;
+    return split(piece, key, hash).count();
+  }
+  void encode(std::string_view piece, const PieceKey& key, std::vector<TokenId>& ids) {
+    const std::uint64_t hash = key.hash();
+    const TokenId whole = vocabulary_.find(key, hash);
+    if (whole != kNoToken) [[likely]]
+      return ids.push_back(whole);
+    const PieceCache::Split parts = split(piece, key, hash);
+    if (!parts.has_ids()) return splitter_.split_parts(piece, ids);
+    for (std::size_t at = 0; at < parts.count(); ++at) ids.push_back(parts.id(at));
+  }
+  Splitter& splitter() { return splitter_; }
+
+ private:
+  [[gnu::noinline]] PieceCache::Split split(std::string_view piece, const PieceKey& key, std::uint64_t hash) {
+    const PieceCache::Split known = cache_.find(key, hash);
+    if (!known.none()) return known;
+    parts_.clear();
+    splitter_.split_parts(piece, parts_);
+    const PieceCache::Split found(parts_);
+    cache_.store(key, hash, found);
+    return found;
+  }
+
+  const Vocabulary& vocabulary_;
+  PieceCache& cache_;
+  Splitter splitter_;
+  std::vector<TokenId> parts_;
+};
+
+class Counter {
+ public:
+  Counter(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
+
+  bool take(std::string_view piece, const PieceKey& key) {
+    tokens_ += splits_.count(piece, key);
+    return true;
+  }
+  bool take(std::string_view piece) {
+    tokens_ += splits_.splitter().count(piece);
+    return true;
+  }
+  std::size_t tokens() const { return tokens_; }
+
+ private:
+  Splits splits_;
+  std::size_t tokens_ = 0;
+};
+
+class CounterTillLimit {
+ public:
+  CounterTillLimit(const Vocabulary& vocabulary, PieceCache& cache, std::size_t limit)
+      : longest_(vocabulary.longest()), limit_(limit), counter_(vocabulary, cache) {}
+
+  bool take(std::string_view piece, const PieceKey& key) {
+    return counter_.take(piece, key) && counter_.tokens() <= limit_;
+  }
+  bool take(std::string_view piece) {
+    const std::size_t at_least = (piece.size() - 1) / longest_ + 1;
+    return at_least <= limit_ - counter_.tokens() && counter_.take(piece) && counter_.tokens() <= limit_;
+  }
+  std::size_t tokens() const { return counter_.tokens(); }
+
+ private:
+  std::size_t longest_;
+  std::size_t limit_;
+  Counter counter_;
+};
+
+class Encoder {
+ public:
+  Encoder(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
+
+  bool take(std::string_view piece, const PieceKey& key) {
+    splits_.encode(piece, key, ids_);
+    return true;
+  }
+  bool take(std::string_view piece) {
+    splits_.splitter().split(piece, ids_);
+    return true;
+  }
+  std::vector<TokenId> ids() && { return std::move(ids_); }
+
+ private:
+  Splits splits_;
+  std::vector<TokenId> ids_;
+};
 
 }  // namespace
 
@@ -49,44 +162,34 @@ Result<Encoding> Encoding::load(EncodingName name, std::string_view packed_vocab
 }
 
 Encoding::Encoding(EncodingName name, Vocabulary vocabulary)
-    : name_(name), vocabulary_(std::move(vocabulary)) {}
+    : name_(name), vocabulary_(std::move(vocabulary)), cache_(std::make_unique<PieceCache>()) {}
 
-std::size_t Encoding::count(std::string_view text) const {
-  const Readable readable(text);
-  Splitter splitter(vocabulary_);
-  std::size_t tokens = 0;
-  each_piece(name_, readable.text(), [&](std::string_view piece) {
-    tokens += splitter.count(piece);
-    return true;
-  });
-  return tokens;
+std::size_t Encoding::count(std::string_view text) const { return count_utf8(Readable(text).text()); }
+
+std::size_t Encoding::count_utf8(std::string_view text) const {
+  Counter counter(vocabulary_, *cache_);
+  each_piece(name_, text, counter);
+  return counter.tokens();
 }
 
 std::optional<std::size_t> Encoding::count_till_limit(std::string_view text, std::size_t limit) const {
-  const Readable readable(text);
-  Splitter splitter(vocabulary_);
-  std::size_t tokens = 0;
-  const bool within = each_piece(name_, readable.text(), [&](std::string_view piece) {
-    const std::size_t at_least = (piece.size() - 1) / vocabulary_.longest() + 1;
-    if (at_least > limit - tokens) return false;
-    const std::size_t of_piece = splitter.count(piece);
-    if (of_piece > limit - tokens) return false;
-    tokens += of_piece;
-    return true;
-  });
-  if (!within) return std::nullopt;
-  return tokens;
+  return count_utf8_till_limit(Readable(text).text(), limit);
+}
+
+std::optional<std::size_t> Encoding::count_utf8_till_limit(std::string_view text, std::size_t limit) const {
+  CounterTillLimit counter(vocabulary_, *cache_, limit);
+  if (!each_piece(name_, text, counter)) return std::nullopt;
+  return counter.tokens();
 }
 
 std::vector<TokenId> Encoding::encode(std::string_view text) const {
-  const Readable readable(text);
-  Splitter splitter(vocabulary_);
-  std::vector<TokenId> ids;
-  each_piece(name_, readable.text(), [&](std::string_view piece) {
-    splitter.split(piece, ids);
-    return true;
-  });
-  return ids;
+  return encode_utf8(Readable(text).text());
+}
+
+std::vector<TokenId> Encoding::encode_utf8(std::string_view text) const {
+  Encoder encoder(vocabulary_, *cache_);
+  each_piece(name_, text, encoder);
+  return std::move(encoder).ids();
 }
 
 Result<std::string> Encoding::decode(std::span<const TokenId> ids) const {

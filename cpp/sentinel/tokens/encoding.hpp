@@ -9,10 +9,11 @@
 // Cost: one pass to check UTF-8 and one to cut and look up: linear, but for pieces longer than a token, of which bpe.hpp
 // says the cost. Counting allocates only for ill-formed text and for pieces above 64 bytes that are no token; a caller
 // bounds the text (D11).
-// Thread rule: immutable after `load`, any thread. Failure rule: `load` refuses what Vocabulary::load refuses.
+// Thread rule: immutable after `load` but for a cache without locks (piece_cache.hpp), any thread. Failure rule: `load` refuses what Vocabulary::load refuses.
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "sentinel/base/result.hpp"
+#include "sentinel/tokens/piece_cache.hpp"
 #include "sentinel/tokens/pretokenize.hpp"
 #include "sentinel/tokens/vocabulary.hpp"
 
@@ -34,6 +36,11 @@ class Encoding {
   std::size_t count(std::string_view text) const;
   std::optional<std::size_t> count_till_limit(std::string_view text, std::size_t limit) const;
   std::vector<TokenId> encode(std::string_view text) const;
+  // The same for a text that is known to be UTF-8 (not checked).
+  std::size_t count_utf8(std::string_view text) const;
+  std::optional<std::size_t> count_utf8_till_limit(std::string_view text, std::size_t limit) const;
+  std::vector<TokenId> encode_utf8(std::string_view text) const;
+
   Result<std::string> decode(std::span<const TokenId> ids) const;
 
   EncodingName name() const { return name_; }
@@ -44,6 +51,7 @@ class Encoding {
 
   EncodingName name_;
   Vocabulary vocabulary_;
+  std::unique_ptr<PieceCache> cache_;
 };
 
 }  // namespace sentinel::tokens

@@ -1,6 +1,5 @@
 #include "sentinel/tokens/pretokenize.hpp"
 
-#include <array>
 #include <cassert>
 
 #include "sentinel/tokens/unicode_classes.hpp"
@@ -11,24 +10,9 @@ namespace {
 constexpr ClassSet kLetter = kUpper | kLower | kCaseless;
 constexpr ClassSet kSpace = kBlank | kNewline;
 constexpr ClassSet kSymbol = kOther | kMark;           // [^\s\p{L}\p{N}]
-constexpr ClassSet kPrefix = kOther | kMark | kBlank;  // [^\r\n\p{L}\p{N}]
 constexpr ClassSet kEitherCase = kCaseless | kMark;    // what both halves of an o200k word take
 constexpr ClassSet kUpperHalf = kUpper | kEitherCase;  // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
 constexpr ClassSet kLowerHalf = kLower | kEitherCase;  // [\p{Ll}\p{Lm}\p{Lo}\p{M}]
-
-constexpr std::array<ClassSet, 128> kAsciiClasses = [] {
-  std::array<ClassSet, 128> classes{};
-  for (unsigned byte = 0; byte < 128; ++byte) {
-    const bool blank = byte == ' ' || byte == '\t' || byte == '\v' || byte == '\f';
-    classes[byte] = byte == '\n' || byte == '\r' ? kNewline
-                    : blank                      ? kBlank
-                    : byte >= 'a' && byte <= 'z' ? kLower
-                    : byte >= 'A' && byte <= 'Z' ? kUpper
-                    : byte >= '0' && byte <= '9' ? kNumber
-                                                 : kOther;
-  }
-  return classes;
-}();
 
 // Characters of a text by the place where they start. Beyond the end there is a character of no class.
 class Characters {
@@ -48,8 +32,22 @@ class Characters {
   }
   // Where a run of characters of `set` from `place` on ends.
   std::size_t skip(std::size_t place, ClassSet set) const {
+    if (set & kCaseless) place = skip_ideographs(place);
     Character next = at(place);
-    while (next.in & set) next = at(place += next.bytes);
+    while (next.in & set) {
+      place += next.bytes;
+      if (set & kCaseless) place = skip_ideographs(place);
+      next = at(place);
+    }
+    return place;
+  }
+  // Most of Chinese and Korean at a step: U+5000 to U+9FFF and U+B000 to U+CFFF are letters without case.
+  std::size_t skip_ideographs(std::size_t place) const {
+    constexpr std::uint32_t kLeads = 0b11011111U << 5U;  // 0xE5 to 0xE9, 0xEB, 0xEC
+    const auto is_lead = [](std::uint32_t lead) {
+      return lead >= 0xE0 && (kLeads >> (lead & 0x1FU) & 1U) != 0;
+    };
+    while (place < text_.size() && is_lead(static_cast<std::uint8_t>(text_[place]))) place += 3;
     return place;
   }
   std::uint8_t byte(std::size_t place) const {
@@ -121,12 +119,13 @@ std::size_t before_word(const SpaceRun& run, std::size_t start) {
 // lower half follows, it gives characters back until it comes to one that the lower half takes too, the last of
 // either case; that one is then the whole lower half, as what follows it is upper case.
 std::size_t mixed_word_end(const Characters& text, std::size_t start) {
-  std::size_t place = start;
-  std::size_t after_either = start;
+  std::size_t place = text.skip_ideographs(start);
+  std::size_t after_either = place;
   auto next = text.at(place);
   for (; next.in & kUpperHalf; next = text.at(place)) {
     place += next.bytes;
-    if (next.in & kEitherCase) after_either = place;
+    if ((next.in & kEitherCase) == 0) continue;
+    after_either = place = text.skip_ideographs(place);
   }
   return next.in & kLower ? text.skip(place, kLowerHalf) : after_either;
 }

@@ -6,6 +6,7 @@
 // Thread rule: pure. Failure rule: none; what is no code point must not be asked (asserted).
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <cstdint>
 
@@ -21,6 +22,23 @@ inline constexpr ClassSet kMark = 1U << 4U;      // M
 inline constexpr ClassSet kNumber = 1U << 5U;    // N
 inline constexpr ClassSet kBlank = 1U << 6U;     // White_Space, without the two of kNewline
 inline constexpr ClassSet kNewline = 1U << 7U;   // U+000A and U+000D
+
+inline constexpr ClassSet kPrefix =
+    kOther | kMark | kBlank;  // [^\r\n\p{L}\p{N}], what may stand before a word
+
+inline constexpr std::array<ClassSet, 128> kAsciiClasses = [] {
+  std::array<ClassSet, 128> classes{};
+  for (unsigned byte = 0; byte < 128; ++byte) {
+    const bool blank = byte == ' ' || byte == '\t' || byte == '\v' || byte == '\f';
+    classes[byte] = byte == '\n' || byte == '\r' ? kNewline
+                    : blank                      ? kBlank
+                    : byte >= 'a' && byte <= 'z' ? kLower
+                    : byte >= 'A' && byte <= 'Z' ? kUpper
+                    : byte >= '0' && byte <= '9' ? kNumber
+                                                 : kOther;
+  }
+  return classes;
+}();
 
 extern const std::uint32_t kLastClassBlock;  // code points of later blocks have this block's classes
 extern const std::uint8_t kClassBlockOf[];

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kMagic = "sntlvoc1";
 constexpr std::size_t kHeadBytes = 16;
-constexpr std::size_t kMaxTokens = std::size_t{1} << 21U;
+constexpr std::size_t kMaxTokens = std::size_t{1} << 20U;
 constexpr std::size_t kMaxTokenBytes = 255;
 constexpr unsigned kLong = 15;
 
@@ -21,31 +21,15 @@ std::uint64_t word_at(const char* bytes) {
   return word;
 }
 
-// The first eight bytes; of fewer bytes some eight that tell them apart from others of their length.
-std::uint64_t head_of(std::string_view token) {
-  const char* bytes = token.data();
-  const std::size_t length = token.size();
-  if (length >= 8) return word_at(bytes);
-  if (length >= 4) {
-    std::uint32_t first = 0;
-    std::uint32_t last = 0;
-    std::memcpy(&first, bytes, 4);
-    std::memcpy(&last, bytes + length - 4, 4);
-    return std::uint64_t{first} << 32U | last;
-  }
-  const auto byte = [&](std::size_t at) { return std::uint64_t{static_cast<std::uint8_t>(bytes[at])}; };
-  return byte(0) << 16U | byte(length / 2) << 8U | byte(length - 1);
-}
-
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) {
   hash = (hash ^ word) * 0x9E3779B97F4A7C15U;
   return hash ^ hash >> 32U;
 }
 
-std::uint64_t hash_of(std::string_view token, std::uint64_t head) {
-  std::uint64_t hash = mixed(token.size(), head);
-  if (token.size() <= 8) return hash;
-  for (std::size_t at = 8; at + 8 < token.size(); at += 8) hash = mixed(hash, word_at(token.data() + at));
+// Of more than 15 bytes.
+std::uint64_t hash_of(std::string_view token) {
+  std::uint64_t hash = token.size();
+  for (std::size_t at = 0; at + 8 < token.size(); at += 8) hash = mixed(hash, word_at(token.data() + at));
   return mixed(hash, word_at(token.data() + token.size() - 8));
 }
 
@@ -148,30 +132,54 @@ bool Vocabulary::add(TokenId id, std::string_view token) {
 // Fills the tables from the tokens; false if a single byte is none.
 bool Vocabulary::index() {
   bytes_.shrink_to_fit();
-  slots_.resize(std::bit_ceil(tokens_.size() * 2));
+  std::size_t long_tokens = 0;
+  for (const Place& place : tokens_) long_tokens += place.length > PieceKey::kMostBytes ? 1 : 0;
+  keys_.resize(std::bit_ceil((tokens_.size() - long_tokens) * 2));
+  ids_.resize(keys_.size(), kNoToken);
+  long_slots_.resize(std::bit_ceil(long_tokens * 2 + 1));
   of_byte_.fill(kNoToken);
   of_pair_.assign(std::size_t{1} << 16U, kNoToken);
   for (TokenId id = 0; id < tokens_.size(); ++id) {
     const std::string_view token = bytes_of(id);
-    const std::uint64_t head = head_of(token);
-    std::size_t at = hash_of(token, head) & (slots_.size() - 1);
-    while (slots_[at].id != kNoToken) at = (at + 1) & (slots_.size() - 1);
-    slots_[at] = {head, id, static_cast<std::uint32_t>(token.size())};
+    if (token.size() > PieceKey::kMostBytes) {
+      enter_long(id, token);
+      continue;
+    }
+    enter(id, key_of(token));
     const auto byte = [&](std::size_t place) { return static_cast<std::uint8_t>(token[place]); };
     if (token.size() == 1) of_byte_[byte(0)] = id;
     if (token.size() == 2) of_pair_[static_cast<std::size_t>(byte(0)) << 8U | byte(1)] = id;
   }
-  return std::find(of_byte_.begin(), of_byte_.end(), kNoToken) == of_byte_.end();
+  if (std::find(of_byte_.begin(), of_byte_.end(), kNoToken) != of_byte_.end()) return false;
+  characters_ = Characters3(*this);
+  return true;
+}
+
+void Vocabulary::enter(TokenId id, const PieceKey& key) {
+  std::size_t at = key.hash() & (keys_.size() - 1);
+  while (!keys_[at].empty()) at = (at + 1) & (keys_.size() - 1);
+  keys_[at] = key;
+  ids_[at] = id;
+}
+
+void Vocabulary::enter_long(TokenId id, std::string_view token) {
+  const std::uint64_t hash = hash_of(token);
+  std::size_t at = hash & (long_slots_.size() - 1);
+  while (long_slots_[at].id != kNoToken) at = (at + 1) & (long_slots_.size() - 1);
+  long_slots_[at] = {hash, id};
 }
 
 TokenId Vocabulary::find(std::string_view bytes) const {
   if (bytes.empty() || bytes.size() > longest_) return kNoToken;
-  const std::uint64_t head = head_of(bytes);
-  for (std::size_t at = hash_of(bytes, head);; ++at) {
-    const Slot& slot = slots_[at & (slots_.size() - 1)];
+  return bytes.size() <= PieceKey::kMostBytes ? find(key_of(bytes)) : find_long(bytes);
+}
+
+TokenId Vocabulary::find_long(std::string_view bytes) const {
+  const std::uint64_t hash = hash_of(bytes);
+  for (std::size_t at = hash;; ++at) {
+    const LongSlot& slot = long_slots_[at & (long_slots_.size() - 1)];
     if (slot.id == kNoToken) return kNoToken;
-    if (slot.head != head || slot.length != bytes.size()) continue;
-    if (bytes.size() <= 8 || bytes_of(slot.id) == bytes) return slot.id;
+    if (slot.hash == hash && bytes_of(slot.id) == bytes) return slot.id;
   }
 }
 

@@ -850,27 +850,32 @@ class Encoding:
     """
     A vocabulary and its rules; immutable, for any thread.
     """
-    def __init__(self, name: EncodingName, packed_vocabulary: bytes) -> None: ...
-    def count(self, text: str) -> int: ...
+    def __init__(self, name: EncodingName, packed_vocabulary: bytes) -> None:
+        """
+        ValueError if the vocabulary is damaged.
+        """
+    def count(self, text: str) -> int:
+        """
+        The number of tokens.
+        """
     def count_messages(
         self, model: ModelChoice, messages: collections.abc.Iterable[tuple[str, str, str | None]]
     ) -> int:
         """
         Tokens of messages (role, content, name or None) with the model's overhead.
         """
-    def count_till_limit(
-        self, text: str, limit: typing.SupportsInt | typing.SupportsIndex
-    ) -> int | None:
+    def count_till_limit(self, text: str, limit: int) -> int | None:
         """
         The count, or None if it is above the limit.
         """
-    def decode(
-        self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
-    ) -> bytes:
+    def decode(self, ids: collections.abc.Sequence[typing.SupportsIndex]) -> bytes:
         """
         The tokens' bytes. ValueError if an id is no token.
         """
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str) -> list[int]:
+        """
+        The token ids.
+        """
 
 class SSEEvent:
     """

@@ -1,6 +1,6 @@
 """Loaded encodings: each is read once per process, and only so many stay (B13).
 
-One takes a few tens of milliseconds to load and about 11 MiB. Who holds a counter holds its
+One takes a few tens of milliseconds to load and about 14 MiB. Who holds a counter holds its
 encoding: leaving the cache takes nothing away from it.
 """
 

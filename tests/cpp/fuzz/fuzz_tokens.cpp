@@ -1,4 +1,5 @@
-// Encodings and vocabularies: any bytes; the pieces cover the text, counts and ids agree, ids give the text back.
+// Encodings and vocabularies: any bytes; the pieces cover the text, the ids are those of the plain model, from the cache
+// too, counts and ids agree, ids give the text back.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../tokens/slow_model.hpp"
 #include "../tokens/vocabulary_file.hpp"
 #include "sentinel/base/utf8.hpp"
 #include "sentinel/tokens/encoding.hpp"
@@ -31,6 +33,9 @@ void check_encoding(const Encoding& encoding, std::string_view bytes) {
   const std::string text = sentinel::utf8::sanitize(bytes);
   check_pieces(encoding.name(), text);
   const std::vector<TokenId> ids = encoding.encode(bytes);
+  // Of long texts only the fast paths: the plain model is quadratic.
+  if (text.size() <= 2000) require(ids == slow::encode(encoding, text));
+  require(ids == encoding.encode_utf8(text));
   require(encoding.count(bytes) == ids.size());
   require(encoding.count_till_limit(bytes, ids.size()) == ids.size());
   require(ids.empty() || !encoding.count_till_limit(bytes, ids.size() - 1));
