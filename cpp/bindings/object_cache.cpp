@@ -450,7 +450,7 @@ class Store {
     return nullptr;
   }
 
-  void touch(std::uint32_t at) {
+  [[gnu::always_inline]] void touch(std::uint32_t at) {
     residency_.touch(slots_.data(), at);
     if (duel_) duel_->watch(slots_[at].hash);
   }
