@@ -85,7 +85,7 @@ def filled_by_set(cache: object, keys: Iterable[str]) -> Get:
 
 def hot_rows() -> None:
     keys = [f"key-{number}" for number in range(HOT)]
-    ways = {
+    ways: dict[str, Get] = {
         "sentinel": ours(HOT, keys).get,
         "sentinel lru": ours(HOT, keys, policy="lru").get,
         "dict": filled({}, keys).get,
@@ -107,7 +107,7 @@ def hot_rows() -> None:
 
 def ttl_rows(title: str, capacity: int, asked: list[str], factor: float) -> None:
     keys = [f"key-{number}" for number in range(capacity)]
-    ways = {
+    ways: dict[str, Get] = {
         "sentinel": ours(capacity, keys, ttl=FRESH_SECONDS).get,
         "sentinel lru": ours(capacity, keys, policy="lru", ttl=FRESH_SECONDS).get,
         "dict": filled({}, keys).get,
@@ -134,13 +134,14 @@ def zipf_keys(length: int) -> list[str]:
 
 def set_rows(title: str, capacity: int) -> None:
     keys = [f"key-{number}" for number in range(HOT)]
+    plain: dict[str, str] = {}
     cachebox_lru = cachebox.LRUCache(capacity)
     lru_dict = LRU(capacity)
     cachetools_lru = cachetools.LRUCache(capacity)
     ways: dict[str, Callable[[str, str], object]] = {
         "sentinel": DerivedCache(capacity).set,
         "sentinel lru": DerivedCache(capacity, policy="lru").set,
-        "dict": {}.__setitem__,
+        "dict": plain.__setitem__,
         "cachebox": cachebox_lru.insert,
         "lru-dict": lru_dict.__setitem__,
         "cachetools": cachetools_lru.__setitem__,

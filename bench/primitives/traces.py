@@ -13,13 +13,14 @@ is for, so that both sizes see the same kind of pressure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["CAPACITIES", "KINDS", "Trace", "traces"]
 
-Keys = npt.NDArray[np.int64]
+Keys: TypeAlias = npt.NDArray[np.int64]
 
 CAPACITIES = (2_000, 20_000)
 KINDS = ("zipf .99", "zipf .8", "scan", "loop", "drift")

@@ -411,7 +411,18 @@ class Store {
     return kFailed;
   }
 
+  // Tuples of the very same parts, as the keys of calls are, need no comparison by Python.
+  static bool same_parts(PyObject* held, PyObject* key) {
+    if (!PyTuple_CheckExact(held) || !PyTuple_CheckExact(key)) return false;
+    const Py_ssize_t count = PyTuple_GET_SIZE(held);
+    if (PyTuple_GET_SIZE(key) != count) return false;
+    for (Py_ssize_t i = 0; i < count; ++i)
+      if (PyTuple_GET_ITEM(held, i) != PyTuple_GET_ITEM(key, i)) return false;
+    return true;
+  }
+
   static int ask(PyObject* held, PyObject* key) {
+    if (same_parts(held, key)) return 1;
     Py_INCREF(held);
     const int equal = PyObject_RichCompareBool(held, key, Py_EQ);
     Py_DECREF(held);
@@ -450,7 +461,7 @@ class Store {
     return nullptr;
   }
 
-  void touch(std::uint32_t at) {
+  [[gnu::always_inline]] void touch(std::uint32_t at) {
     residency_.touch(slots_.data(), at);
     if (duel_) duel_->watch(slots_[at].hash);
   }

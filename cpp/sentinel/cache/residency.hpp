@@ -61,8 +61,8 @@ class Residency {
 
   // In the main part a hit leaves a mark and moves nothing: what it is worth is looked at when room is needed.
   template <class Slot>
-  void touch(Slot* slots, std::uint32_t at) {
-    if (!counting_) return list(Queue::window).renew(slots, at);
+  [[gnu::always_inline]] void touch(Slot* slots, std::uint32_t at) {
+    if (!counting_) return touch_window(slots, at);
     QueueNode& node = slots[at].queue_node;
     if (node.epoch != epoch_) bring_up_to_date(node);
     if (node.uses < kMostUses) ++node.uses;

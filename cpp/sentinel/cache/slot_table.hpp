@@ -20,13 +20,9 @@ namespace sentinel::cache {
 
 inline constexpr std::uint32_t kNoSlot = 0xffff'ffffU;
 
-// Spreads a hash over 32 bits: multiply to 128 bits and fold, since hashes of small integers are those integers.
+// Spreads a hash over 32 bits (Fibonacci hashing, Knuth), since hashes of small integers are those integers.
 inline std::uint32_t mixed(std::uint64_t hash) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(hash ^ 0x2d358dccaa6c78a5U) * 0x9e3779b97f4a7c15U;
-  const std::uint64_t folded =
-      static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
-  return static_cast<std::uint32_t>(folded ^ (folded >> 32U));
+  return static_cast<std::uint32_t>((hash * 0x9e3779b97f4a7c15U) >> 32U);
 }
 
 class SlotTable {
