@@ -1001,6 +1001,7 @@ class ChatAccumulator:
         """
         What the provider says was used.
         """
+
 class VectorIndex:
     """
     Vectors by id, and the nearest by cosine; buffers are float16, float32 or float64 of whole rows, ids int64. For any thread.
