@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 __all__ = ["Bar", "Figures", "measure", "report"]
@@ -37,7 +37,7 @@ class Figures:
 
 
 def measure(
-    title: str, ways: dict[str, Way], *, rounds: int = 25, round_seconds: float = 0.02
+    title: str, ways: Mapping[str, Way], *, rounds: int = 25, round_seconds: float = 0.02
 ) -> Figures:
     """Runs every way in turn `rounds` times.
 
