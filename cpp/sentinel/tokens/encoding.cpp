@@ -1,5 +1,6 @@
 #include "sentinel/tokens/encoding.hpp"
 
+#include <array>
 #include <utility>
 
 #include "sentinel/base/utf8.hpp"
@@ -57,14 +58,12 @@ class Splits {
   Splits(const Vocabulary& vocabulary, PieceCache& cache)
       : vocabulary_(vocabulary), cache_(cache), splitter_(vocabulary) {}
 
-  std::size_t count(std::string_view piece, const PieceKey& key) {
-    const std::uint64_t hash = key.hash();
+  std::size_t count(std::string_view piece, const PieceKey& key, std::uint64_t hash) {
     if (vocabulary_.contains(key, hash)) [[likely]]
       return 1;
     return split(piece, key, hash).count();
   }
-  void encode(std::string_view piece, const PieceKey& key, std::vector<TokenId>& ids) {
-    const std::uint64_t hash = key.hash();
+  void encode(std::string_view piece, const PieceKey& key, std::uint64_t hash, std::vector<TokenId>& ids) {
     const TokenId whole = vocabulary_.find(key, hash);
     if (whole != kNoToken) [[likely]]
       return ids.push_back(whole);
@@ -73,6 +72,7 @@ class Splits {
     for (std::size_t at = 0; at < parts.count(); ++at) ids.push_back(parts.id(at));
   }
   Splitter& splitter() { return splitter_; }
+  const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
   [[gnu::noinline]] PieceCache::Split split(std::string_view piece, const PieceKey& key, std::uint64_t hash) {
@@ -91,22 +91,63 @@ class Splits {
   std::vector<TokenId> parts_;
 };
 
+// Short pieces on their way to a look-up. The vocabulary's table is larger than the processor's nearer caches, so each
+// look-up waits for memory: here several wait together.
+class Waiting {
+ public:
+  // Whether there is no room for another one.
+  bool add(const Vocabulary& vocabulary, std::string_view piece, const PieceKey& key) {
+    const std::uint64_t hash = key.hash();
+    vocabulary.prefetch(hash);
+    pieces_[count_++] = {piece, key, hash};
+    return count_ == kMost;
+  }
+  // Gives each to `take(piece, key, hash)`, in order.
+  template <class Take>
+  void empty(Take take) {
+    for (std::size_t at = 0; at < count_; ++at) take(pieces_[at].piece, pieces_[at].key, pieces_[at].hash);
+    count_ = 0;
+  }
+
+ private:
+  struct Piece {
+    std::string_view piece;
+    PieceKey key;
+    std::uint64_t hash;
+  };
+  static constexpr std::size_t kMost = 16;
+
+  std::array<Piece, kMost> pieces_;  // NOLINT: filled as far as it is used
+  std::size_t count_ = 0;
+};
+
 class Counter {
  public:
   Counter(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
 
   bool take(std::string_view piece, const PieceKey& key) {
-    tokens_ += splits_.count(piece, key);
+    if (waiting_.add(splits_.vocabulary(), piece, key)) look_up();
     return true;
   }
   bool take(std::string_view piece) {
     tokens_ += splits_.splitter().count(piece);
     return true;
   }
-  std::size_t tokens() const { return tokens_; }
+  std::size_t tokens() {
+    look_up();
+    return tokens_;
+  }
+  std::size_t tokens_so_far() const { return tokens_; }  // without those that wait
 
  private:
+  void look_up() {
+    waiting_.empty([this](std::string_view piece, const PieceKey& key, std::uint64_t hash) {
+      tokens_ += splits_.count(piece, key, hash);
+    });
+  }
+
   Splits splits_;
+  Waiting waiting_;
   std::size_t tokens_ = 0;
 };
 
@@ -116,13 +157,14 @@ class CounterTillLimit {
       : longest_(vocabulary.longest()), limit_(limit), counter_(vocabulary, cache) {}
 
   bool take(std::string_view piece, const PieceKey& key) {
-    return counter_.take(piece, key) && counter_.tokens() <= limit_;
+    return counter_.take(piece, key) && counter_.tokens_so_far() <= limit_;
   }
   bool take(std::string_view piece) {
     const std::size_t at_least = (piece.size() - 1) / longest_ + 1;
-    return at_least <= limit_ - counter_.tokens() && counter_.take(piece) && counter_.tokens() <= limit_;
+    return counter_.tokens() <= limit_ && at_least <= limit_ - counter_.tokens() && counter_.take(piece) &&
+           counter_.tokens() <= limit_;
   }
-  std::size_t tokens() const { return counter_.tokens(); }
+  std::size_t tokens() { return counter_.tokens(); }
 
  private:
   std::size_t longest_;
@@ -135,17 +177,28 @@ class Encoder {
   Encoder(const Vocabulary& vocabulary, PieceCache& cache) : splits_(vocabulary, cache) {}
 
   bool take(std::string_view piece, const PieceKey& key) {
-    splits_.encode(piece, key, ids_);
+    if (waiting_.add(splits_.vocabulary(), piece, key)) look_up();
     return true;
   }
   bool take(std::string_view piece) {
+    look_up();
     splits_.splitter().split(piece, ids_);
     return true;
   }
-  std::vector<TokenId> ids() && { return std::move(ids_); }
+  std::vector<TokenId> ids() && {
+    look_up();
+    return std::move(ids_);
+  }
 
  private:
+  void look_up() {
+    waiting_.empty([this](std::string_view piece, const PieceKey& key, std::uint64_t hash) {
+      splits_.encode(piece, key, hash, ids_);
+    });
+  }
+
   Splits splits_;
+  Waiting waiting_;
   std::vector<TokenId> ids_;
 };
 
@@ -178,7 +231,7 @@ std::optional<std::size_t> Encoding::count_till_limit(std::string_view text, std
 
 std::optional<std::size_t> Encoding::count_utf8_till_limit(std::string_view text, std::size_t limit) const {
   CounterTillLimit counter(vocabulary_, *cache_, limit);
-  if (!each_piece(name_, text, counter)) return std::nullopt;
+  if (!each_piece(name_, text, counter) || counter.tokens() > limit) return std::nullopt;
   return counter.tokens();
 }
 

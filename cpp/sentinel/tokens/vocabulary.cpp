@@ -134,8 +134,8 @@ bool Vocabulary::index() {
   bytes_.shrink_to_fit();
   std::size_t long_tokens = 0;
   for (const Place& place : tokens_) long_tokens += place.length > PieceKey::kMostBytes ? 1 : 0;
-  keys_.resize(std::bit_ceil((tokens_.size() - long_tokens) * 2));
-  ids_.resize(keys_.size(), kNoToken);
+  keys_.assign(std::bit_ceil((tokens_.size() - long_tokens) * 2), PieceKey{});
+  ids_.assign(keys_.size(), kNoToken);
   long_slots_.resize(std::bit_ceil(long_tokens * 2 + 1));
   of_byte_.fill(kNoToken);
   of_pair_.assign(std::size_t{1} << 16U, kNoToken);

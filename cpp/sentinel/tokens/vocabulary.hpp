@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sentinel/base/aligned.hpp"
 #include "sentinel/base/result.hpp"
 #include "sentinel/tokens/characters.hpp"
 #include "sentinel/tokens/piece_key.hpp"
@@ -37,6 +38,8 @@ class Vocabulary {
     return slot == kNoSlot ? kNoToken : ids_[slot];
   }
   bool contains(const PieceKey& key, std::uint64_t hash) const { return slot_of(key, hash) != kNoSlot; }
+  // Asks for the memory that a look-up of this hash will read, so that several can be waited for at once.
+  void prefetch(std::uint64_t hash) const { __builtin_prefetch(keys_.data() + (hash & (keys_.size() - 1))); }
   TokenId find_byte(char byte) const { return of_byte_[static_cast<std::uint8_t>(byte)]; }
   TokenId find_pair(char first, char second) const {
     return of_pair_[static_cast<std::size_t>(static_cast<std::uint8_t>(first)) << 8U |
@@ -77,9 +80,9 @@ class Vocabulary {
   }
 
   std::string bytes_;
-  std::vector<Place> tokens_;   // by id
-  std::vector<PieceKey> keys_;  // of the tokens of up to 15 bytes
-  std::vector<TokenId> ids_;    // of the token in the same slot of keys_
+  std::vector<Place> tokens_;     // by id
+  AlignedVector<PieceKey> keys_;  // of the tokens of up to 15 bytes
+  AlignedVector<TokenId> ids_;    // of the token in the same slot of keys_
   std::vector<LongSlot> long_slots_;
   std::array<TokenId, 256> of_byte_{};
   std::vector<TokenId> of_pair_;

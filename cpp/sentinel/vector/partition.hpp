@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "sentinel/vector/aligned.hpp"
+#include "sentinel/base/aligned.hpp"
 #include "sentinel/vector/kernels.hpp"
 #include "sentinel/vector/sketch.hpp"
 #include "sentinel/vector/top_k.hpp"

@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-#include "sentinel/vector/aligned.hpp"
+#include "sentinel/base/aligned.hpp"
 #include "sentinel/vector/kernels.hpp"
 
 namespace sentinel::vector {

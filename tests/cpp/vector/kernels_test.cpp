@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "sentinel/vector/aligned.hpp"
+#include "sentinel/base/aligned.hpp"
 #include "vector/vectors.hpp"
 
 namespace sentinel::vector {

@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace sentinel::vector {
+namespace sentinel {
 
 template <class T>
 class CacheLineAllocator {
@@ -62,4 +62,4 @@ void grow(Vector& vector, std::size_t size) {
   if (vector.capacity() < size) vector.reserve(std::max(size, 2 * vector.capacity()));
 }
 
-}  // namespace sentinel::vector
+}  // namespace sentinel
