@@ -46,13 +46,19 @@ std::string_view view(py::handle bytes) {
 
 py::bytes to_bytes(std::string_view text) { return {text.data(), text.size()}; }
 
+// White space behind a value is none of it (RFC 9110, 5.5); some servers leave it on.
+std::string_view without_trailing_space(std::string_view value) {
+  while (value.ends_with(' ') || value.ends_with('\t')) value.remove_suffix(1);
+  return value;
+}
+
 // Borrowed views into the caller's objects, which outlive the call.
 std::vector<HeaderView> to_headers(const Headers& headers) {
   std::vector<HeaderView> views;
   views.reserve(24);
   for (const py::handle pair : headers) {
     const auto item = py::reinterpret_borrow<py::sequence>(pair);
-    views.push_back({view(py::object(item[0])), view(py::object(item[1]))});
+    views.push_back({view(py::object(item[0])), without_trailing_space(view(py::object(item[1])))});
   }
   return views;
 }

@@ -26,6 +26,9 @@ from sentinel.gateway import Gateway
 
 __all__ = ["http_protocol"]
 
+_MOST_BYTES_OF_A_READ = 256 * 1024
+_SECONDS_TO_TAKE_SOMETHING = 30.0
+
 
 def http_protocol(
     settings: Settings, straight_to: Callable[[], Gateway | None]
@@ -55,6 +58,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     _received_bytes = 0
     _head_deadline: asyncio.TimerHandle | None = None
     _idle_since = 0.0
+    _unsent = 0
     _is_last = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,7 +74,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         straight = self._straight
         if straight is not None and not self._in_message and not self._unanswered():
-            if straight.busy:
+            if straight.must_wait:
                 straight.hold(data)
                 return
             if straight.take(data):
@@ -83,12 +87,13 @@ class _BoundedProtocol(HttpToolsProtocol):
         if not self._in_head:
             # What came belongs to no head: an empty line, or a body whose reply has gone.
             if not unanswered and not self.transport.is_closing():
-                self._await_request()
+                self._watch_silence()
             return
-        if unanswered:
-            return  # reading is paused: a head behind a request that runs is judged in its turn
         self._received_bytes += len(data)
-        if self._received_bytes > self.head_bytes:
+        if unanswered:  # and the first of these bytes may be of the request that runs
+            if self._received_bytes > self.head_bytes + _MOST_BYTES_OF_A_READ:
+                self.transport.abort()
+        elif self._received_bytes > self.head_bytes:
             self._refuse(431, "headers_too_large", f"the head is over {self.head_bytes} bytes")
         elif self._head_deadline is None:
             self._head_deadline = self.loop.call_later(self.head_seconds, self._expire)
@@ -101,16 +106,25 @@ class _BoundedProtocol(HttpToolsProtocol):
         if close or self._is_last:
             self.transport.close()
             return
-        if self._straight is not None and (held := self._straight.release()):
+        self._await_request()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        straight = self._straight
+        if straight is not None and not straight.must_wait and (held := straight.release()):
             self.data_received(held)
-        else:
-            self._await_request()
 
     # One timer serves many requests: it looks how long it has been quiet when it goes off.
     def _await_request(self) -> None:
         self._idle_since = self.loop.time()
+        self._watch_silence()
+
+    def _watch_silence(self) -> None:
         if self.timeout_keep_alive_task is None:
-            self._wake_after(self.timeout_keep_alive)
+            self._wake_after(max(0.0, self._quiet_until() - self.loop.time()))
+
+    def _quiet_until(self) -> float:
+        return self._idle_since + self.timeout_keep_alive
 
     def _wake_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(
@@ -121,11 +135,24 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = None
         if self._straight is not None and self._straight.busy:
             return
-        remaining = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if remaining > 0:
-            self._wake_after(remaining)
+        if unsent := self.transport.get_write_buffer_size():
+            self._await_client(unsent)
+        elif self._quiet_until() > self.loop.time():
+            self._watch_silence()
         else:
             super().timeout_keep_alive_handler()
+
+    # A reply is on its way out: a close now could cut it. A client that takes nothing of it for
+    # long is cut on purpose.
+    def _await_client(self, unsent: int) -> None:
+        now = self.loop.time()
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._idle_since = now
+        elif now - self._idle_since > _SECONDS_TO_TAKE_SOMETHING:
+            self.transport.abort()
+            return
+        self._wake_after(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
@@ -161,6 +188,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._straight is not None:
             self._straight.resume_writing()
+            self._go_on()
 
     def shutdown(self) -> None:
         if self._straight is not None and self._straight.busy:

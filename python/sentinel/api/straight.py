@@ -23,6 +23,8 @@ class Straight:
     """The engine's way to one connection, for one request at a time.
 
     `on_end` is called when a reply has been written, with whether the connection ends with it.
+    While `must_wait`, what comes goes to `hold`: a request runs, or the client does not take the
+    reply before it (whose bytes would pile up with every further one).
     """
 
     __slots__ = (
@@ -35,8 +37,8 @@ class Straight:
         "_owes_credit",
         "_peer",
         "_transport",
-        "_write_paused",
         "busy",
+        "write_paused",
     )
 
     def __init__(
@@ -57,7 +59,12 @@ class Straight:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._owes_credit = False
-        self._write_paused = False
+        self.write_paused = False
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the next request may not begin yet."""
+        return self.busy or self.write_paused
 
     def take(self, data: bytes) -> bool:
         """Let the engine answer these bytes; False, and nothing done, if they are not for it."""
@@ -80,13 +87,13 @@ class Straight:
             self.busy = False
             self._owes_credit = False
             self._on_end(event[5])
-        elif self._write_paused:
+        elif self.write_paused:
             self._owes_credit = True
         else:
             self._bridge.core.written(event[0])
 
     def hold(self, data: bytes) -> None:
-        """Keep what comes behind a request that runs."""
+        """Keep what comes before its turn; of much of it no more is read until then."""
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes > _MOST_HELD_BYTES:
@@ -105,11 +112,11 @@ class Straight:
 
     def pause_writing(self) -> None:
         """The connection takes no more for now: no credit goes back to the engine."""
-        self._write_paused = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
         """The connection takes more: the engine gets back what it was owed."""
-        self._write_paused = False
+        self.write_paused = False
         if self._owes_credit:
             self._owes_credit = False
             self._bridge.core.written(self._id)

@@ -165,7 +165,12 @@ class AsyncBridge:
                 continue
             if not event[4]:
                 del self._listeners[event[0]]
-            listener.put(event)
+            try:
+                listener.put(event)
+            except Exception as error:  # one listener's fault is not its neighbours'
+                self.loop.call_exception_handler({"message": "an event", "exception": error})
+                self.hang_up(event[0])
+                listener.abandon()
         if self._has_provider:
             self._providers.serve(self.core.drain_provider())
 

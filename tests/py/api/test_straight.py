@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,54 @@ def test_a_reply_larger_than_every_buffer_reaches_a_client_that_reads_late(
         received = events(client.reply().body)
     pieces = [event["choices"][0]["delta"].get("content", "") for event in received[:-1]]
     assert sum(map(len, pieces)) == 3_000_000
+
+
+def test_r6_who_asks_and_never_reads_is_not_answered_on_and_on(
+    gateway_server: GatewayServer, upstream: ScriptedUpstream
+) -> None:
+    script = "[[size=300000 chunks=3]]"
+    with RawClient(gateway_server.origin, receive_buffer=4096) as client:
+        for _ in range(60):
+            client.send(whole(script))
+            time.sleep(0.005)  # one read each
+        served = len(upstream.calls)
+        assert served < 40, "the kernel's buffers hold some of them, ours no more than one"
+        assert [client.reply().status for _ in range(60)] == [200] * 60
+    assert len(upstream.calls) == 60
+
+
+def test_r6_an_endless_head_behind_a_request_that_runs_ends_the_connection(
+    gateway_server: GatewayServer, upstream: ScriptedUpstream
+) -> None:
+    with RawClient(gateway_server.origin) as client:
+        client.send(chunked("[[hold=0]]"))
+        upstream.wait_until(lambda up: len(up.calls) == 1)
+        client.send(b"GET / HTTP/1.1\r\nx: ")
+        with pytest.raises(ConnectionError):
+            client.send(b"a" * 64_000_000)
+    upstream.release()
+
+
+def test_a_reply_that_the_client_takes_slowly_is_not_cut_by_the_idle_timer(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    app = create_app(gateway_settings(upstream.base_url, tmp_path / "data"))
+    with (
+        GatewayServer.of(app, app.state.gateway, keep_alive_seconds=0.05) as server,
+        RawClient(server.origin, receive_buffer=4096) as client,
+    ):
+        client.send(whole("[[size=3000000 chunks=3]]"))
+        upstream.wait_until(lambda up: any(call.ended is not None for call in up.calls))
+        time.sleep(0.3)  # several times as long as a quiet connection may be
+        client.send(whole("[[text=second]]"))
+        assert len(client.reply().body) > 3_000_000
+        assert said(client.reply()) == "second"
+
+
+@pytest.mark.parametrize("make", [whole, chunked])
+def test_white_space_behind_a_value_is_none_of_it_on_either_way(
+    gateway_server: GatewayServer, make: Make
+) -> None:
+    with RawClient(gateway_server.origin) as client:
+        client.send(make("good morning").replace(b"\r\ncontent-type", b" \t\r\ncontent-type"))
+        assert client.reply().status == 200
