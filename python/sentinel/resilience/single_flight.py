@@ -156,9 +156,9 @@ class SingleFlight:
             raise
         flight.task = task
         self._tasks.add(task)
+        task.add_done_callback(lambda task: self._ended(task, flight))
         if len(self._tasks) > self._sweep_at:
             self._sweep()
-        task.add_done_callback(lambda task: self._ended(task, flight))
 
     async def _fly_in_task(self, flight: Flight[T], coro_fn: Callable[[], Awaitable[T]]) -> None:
         try:
