@@ -33,6 +33,8 @@ SLOTS = {
     "__getattribute__": f"(self, name: str) -> {ANY}",
 }
 MATCH_ARGS = re.compile(r"(__match_args__): typing\.ClassVar\[tuple\]")  # its types are its values
+# What a type without a signature for it says of its `__new__`; its `__init__` has the types.
+NEW = re.compile(r"^    @staticmethod\n    def __new__\(.*?\n(?=    \w|    @|\S)", re.M | re.S)
 ALL_LIST = re.compile(r"^__all__(: list\[str\])? = \[.*?\]\n", re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +53,7 @@ def generate(into: Path) -> Path:
         folder.mkdir()
         folder.with_suffix(".pyi").rename(folder / "__init__.pyi")
     for stub in folder.rglob("*.pyi"):
-        text = MATCH_ARGS.sub(r"\1", ALL_LIST.sub("", stub.read_text()))
+        text = MATCH_ARGS.sub(r"\1", ALL_LIST.sub("", NEW.sub("", stub.read_text())))
         stub.write_text(SLOT.sub(typed_slot, text))
     ruff = [sys.executable, "-m", "ruff"]
     own = ["--quiet", "--isolated", "--target-version", "py311", "--line-length", "100"]

@@ -4,7 +4,7 @@
 // function something awaitable that gives it at once. Everything else is Python's: `miss(key, args, kwargs, token)` computes
 // and stores, `freeze(name, value)` makes a hashable part of an argument that is not, `gone(token)` hears that an
 // instance died. It is a method descriptor, so that a method's call makes no bound method; in a method the first
-// argument counts by identity and is not kept alive (instance_tokens.hpp).
+// argument counts by identity and is not kept alive, where weak references can be had (instance_tokens.hpp).
 //
 // Cost of a hit: the key, one lookup, no allocation beyond the key's tuple. Threads: the GIL is kept.
 #include <pybind11/pybind11.h>
@@ -225,13 +225,16 @@ PyObject* forget_instance(PyObject* self, PyObject* reference) {
 
 PyMethodDef forgetter_definition = {"forget_instance", forget_instance, METH_O, nullptr};
 
-// A token for `instance`, which does not keep it alive. Nothing, and no exception, if nothing weak can point to it.
-Held token_of(CachedFunction* self, PyObject* instance) {
+// What stands for `instance` in keys: a token, which does not keep it alive, or if nothing weak can point to it a bound
+// method, which does: those hash and compare by the identity of what they are bound to.
+Held stand_in_of(CachedFunction* self, PyObject* instance) {
   if (self->forgetter == nullptr) {
     self->forgetter = PyCFunction_New(&forgetter_definition, reinterpret_cast<PyObject*>(self));
     if (self->forgetter == nullptr) return {};
   }
-  return steal(self->instances->token_of(instance, self->name_space, self->forgetter));
+  Held token = steal(self->instances->token_of(instance, self->name_space, self->forgetter));
+  if (token || PyErr_Occurred() != nullptr) return token;
+  return steal(PyMethod_New(self->mark, instance));
 }
 
 // The key with every unhashable part frozen.
@@ -272,7 +275,7 @@ enum class Keyed { made, unacceptable, failed };
 struct Key {
   Held object;
   Py_hash_t hash = 0;
-  Held token;             // of the instance that a method was called on
+  Held stand_in;          // for the instance that a method was called on
   bool in_order = false;  // a tuple that key_in_order made
 };
 
@@ -326,10 +329,10 @@ void keep_spare(CachedFunction* self, Held& key) {
 // if some part has no hash.
 Keyed key_in_order(CachedFunction* self, const Call& call, Key& key) {
   if (self->method) {
-    key.token = token_of(self, call.arguments[0]);
-    if (!key.token && PyErr_Occurred() != nullptr) return Keyed::failed;
+    key.stand_in = stand_in_of(self, call.arguments[0]);
+    if (!key.stand_in) return Keyed::failed;
   }
-  PyObject* first = key.token ? key.token.ptr() : call.arguments[0];
+  PyObject* first = key.stand_in ? key.stand_in.ptr() : call.arguments[0];
   if (self->single) {
     key.object = Held::borrow(first);
   } else {
@@ -357,10 +360,10 @@ Keyed key_of_arguments(CachedFunction* self, const Call& call, Key& key) {
   const std::size_t first = parts.count();
   if (!self->shape.collect(call, self->mark, parts)) return Keyed::unacceptable;
   if (self->method && call.positional > 0) {
-    key.token = token_of(self, call.arguments[0]);
-    if (!key.token && PyErr_Occurred() != nullptr) return Keyed::failed;
+    key.stand_in = stand_in_of(self, call.arguments[0]);
+    if (!key.stand_in) return Keyed::failed;
     const std::size_t place = self->shape.positional > 0 ? first : first + self->shape.count();
-    if (key.token) parts.put(place, key.token.ptr());
+    parts.put(place, key.stand_in.ptr());
   }
   return hash_or_freeze(self, parts, key);
 }
@@ -398,7 +401,8 @@ PyObject* call_miss(CachedFunction* self, const Call& call, const Key& key) {
     PyObject* name = PyTuple_GET_ITEM(call.keywords, static_cast<Py_ssize_t>(k));
     if (PyDict_SetItem(keywords.ptr(), name, call.arguments[call.positional + k]) < 0) return nullptr;
   }
-  PyObject* token = key.token ? key.token.ptr() : Py_None;
+  const bool has_token = key.stand_in && PyUnicode_Check(key.stand_in.ptr()) != 0;
+  PyObject* token = has_token ? key.stand_in.ptr() : Py_None;
   return PyObject_CallFunctionObjArgs(self->miss, key.object.ptr(), arguments.ptr(), keywords.ptr(), token,
                                       nullptr);
 }
@@ -463,7 +467,19 @@ PyObject* function_set_name(PyObject* self, PyObject* const*, Py_ssize_t count) 
   Py_RETURN_NONE;
 }
 
-PyObject* function_reduce(PyObject* self, PyObject*) { return PyObject_GetAttrString(self, "__qualname__"); }
+// The function's `__qualname__`. Nothing, and no exception, if it has none: partial objects and the like.
+Held name_of(PyObject* self) {
+  Held name = steal(PyObject_GetAttrString(self, "__qualname__"));
+  if (!name && PyErr_ExceptionMatches(PyExc_AttributeError) != 0) PyErr_Clear();
+  return name;
+}
+
+PyObject* function_reduce(PyObject* self, PyObject*) {
+  Held name = name_of(self);
+  if (!name && PyErr_Occurred() == nullptr)
+    PyErr_Format(PyExc_TypeError, "cannot pickle %R: it has no name to be found by", self);
+  return name.release();
+}
 
 PyObject* function_get(PyObject* self, PyObject* instance, PyObject*) {
   if (instance == nullptr || instance == Py_None) return Py_NewRef(self);
@@ -471,9 +487,11 @@ PyObject* function_get(PyObject* self, PyObject* instance, PyObject*) {
 }
 
 PyObject* function_repr(PyObject* self) {
-  const Held name = steal(PyObject_GetAttrString(self, "__qualname__"));
-  if (!name) return nullptr;
-  return PyUnicode_FromFormat("<cached function %U>", name.ptr());
+  const Held name = name_of(self);
+  if (name) return PyUnicode_FromFormat("<cached function %S>", name.ptr());
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  PyObject* function = as_function(self)->function;
+  return PyUnicode_FromFormat("<cached function %R>", function == nullptr ? Py_None : function);
 }
 
 // ---- life

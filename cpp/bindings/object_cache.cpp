@@ -61,7 +61,7 @@ std::int64_t nanoseconds(double seconds) {
 
 std::int64_t plus(std::int64_t time, std::int64_t more) {
   std::int64_t sum = 0;
-  return __builtin_add_overflow(time, more, &sum) ? kNever : sum;
+  return more == kNever || __builtin_add_overflow(time, more, &sum) ? kNever : sum;
 }
 
 double seconds_between(std::int64_t from, std::int64_t to) {
@@ -679,9 +679,12 @@ bool refuse_seconds(const char* name, const char* rule, double seconds) {
   return false;
 }
 
-bool seconds_from(PyObject* object, double& seconds) {
+bool seconds_from(PyObject* object, const char* name, double& seconds) {
   seconds = PyFloat_AsDouble(object);
-  return seconds != -1.0 || PyErr_Occurred() == nullptr;
+  if (seconds != -1.0 || PyErr_Occurred() == nullptr) return true;
+  if (PyErr_ExceptionMatches(PyExc_OverflowError) != 0)
+    PyErr_Format(PyExc_ValueError, "%s must fit a float", name);
+  return false;
 }
 
 bool ttl_from(double seconds, std::int64_t& ttl) {
@@ -804,11 +807,11 @@ constexpr char kSetDoc[] =
 
 bool read_options(const std::array<PyObject*, 6>& values, StoreOptions& options) {
   if (values[2] != Py_None) {
-    if (!seconds_from(values[2], options.ttl_seconds)) return false;
+    if (!seconds_from(values[2], "ttl", options.ttl_seconds)) return false;
     if (options.ttl_seconds == 0.0) return refuse_seconds("ttl", "above 0 seconds", 0.0);
   }
-  if (values[3] != nullptr && !seconds_from(values[3], options.stale_seconds)) return false;
-  if (values[5] != nullptr && !seconds_from(values[5], options.cost_seconds)) return false;
+  if (values[3] != nullptr && !seconds_from(values[3], "stale", options.stale_seconds)) return false;
+  if (values[5] != nullptr && !seconds_from(values[5], "cost", options.cost_seconds)) return false;
   options.tags = values[4];
   return true;
 }
@@ -1060,7 +1063,7 @@ bool bounds_from(const InitArguments& given, Bounds& bounds) {
     return false;
   }
   double seconds = 0;
-  if (given.ttl != Py_None && (!seconds_from(given.ttl, seconds) || !ttl_from(seconds, bounds.ttl)))
+  if (given.ttl != Py_None && (!seconds_from(given.ttl, "ttl", seconds) || !ttl_from(seconds, bounds.ttl)))
     return false;
   return given.policy == nullptr || policy_from(given.policy, bounds.adaptive);
 }
@@ -1073,14 +1076,14 @@ int init(PyObject* self, PyObject* arguments, PyObject* keywords) {
                                    &given.max_entries, &given.max_bytes, &given.ttl, &given.policy,
                                    &given.weigh, &given.clock))
     return -1;
-  if (store_of(self).ready()) {
-    PyErr_SetString(PyExc_RuntimeError, "ObjectCache.__init__() was called before");
-    return -1;
-  }
   Bounds bounds;
   if (!bounds_from(given, bounds) || !callable_or_none(given.weigh, "weigh") ||
       !callable_or_none(given.clock, "clock"))
     return -1;
+  if (store_of(self).ready()) {  // last, as a bound's __index__ may have called us
+    PyErr_SetString(PyExc_RuntimeError, "ObjectCache.__init__() was called before");
+    return -1;
+  }
   PyObject* measure = given.weigh == Py_None && bounds.max_bytes > 0 ? PySys_GetObject("getsizeof") : nullptr;
   return guarded(-1, [&] {
     const auto given_or_null = [](PyObject* object) { return object == Py_None ? nullptr : object; };
@@ -1203,8 +1206,7 @@ PyMethodDef properties[] = {
     {"policy", get_policy, METH_NOARGS, "policy(self) -> str\n\n'adaptive' or 'lru'."},
 };
 
-// Properties whose docstrings begin with a typed signature, which getsets cannot have. `__new__` has none and goes:
-// the slot behind it stays.
+// Properties whose docstrings begin with a typed signature, which getsets cannot have.
 void complete(PyTypeObject* type) {
   const pybind11::handle made(reinterpret_cast<PyObject*>(type));
   const pybind11::handle property(reinterpret_cast<PyObject*>(&PyProperty_Type));
@@ -1213,7 +1215,6 @@ void complete(PyTypeObject* type) {
     if (!getter) throw pybind11::error_already_set();
     made.attr(definition.ml_name) = property(getter);
   }
-  if (PyDict_DelItemString(type->tp_dict, "__new__") < 0) throw pybind11::error_already_set();
   PyType_Modified(type);
 }
 

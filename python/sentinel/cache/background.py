@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from sentinel._forks import tell_of_forks
+
 __all__ = ["Background"]
 
 _THREADS = 2
@@ -20,7 +22,7 @@ class Background:
     """Runs one job of a key at a time, with the context of who asked. Usable from any thread.
 
     At most 1,024 jobs are kept; what comes beyond that, or after `close`, is refused. What a job
-    raises is its own concern.
+    raises is its own concern. In a forked child there are no jobs.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,8 @@ class Background:
         self._jobs: dict[Hashable, Future[object] | asyncio.Task[object]] = {}
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
+        self._left: list[object] = []
+        tell_of_forks(self)
 
     def in_thread(self, key: Hashable, job: Callable[[], object]) -> bool:
         """Run `job` in a thread. False if it is refused."""
@@ -36,7 +40,11 @@ class Background:
                 return False
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(_THREADS, "sentinel-refresh")
-            future = self._executor.submit(contextvars.copy_context().run, job)
+            try:
+                future = self._executor.submit(contextvars.copy_context().run, job)
+            except RuntimeError:  # no thread can be had, or the interpreter ends
+                self._drop_executor()
+                return False
             self._jobs[key] = future
         future.add_done_callback(lambda _: self._ended(key, future))
         return True
@@ -64,13 +72,29 @@ class Background:
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
 
+    def _after_fork(self) -> None:
+        """Begin anew. The parent's jobs are kept, as dropping a task would end it here."""
+        self._lock = threading.RLock()
+        self._left = [self._jobs, self._executor]
+        self._jobs, self._executor = {}, None
+
+    def _drop_executor(self) -> None:
+        """What it holds would be run much later, if at all."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+
     def _may_begin(self, key: Hashable) -> bool:
         if self._closed:
             return False
         job = self._jobs.get(key)
-        if job is None:
-            return len(self._jobs) < _MAX_JOBS
-        return isinstance(job, asyncio.Task) and job.get_loop().is_closed()  # it will never end
+        if job is not None:
+            return _will_never_end(job)
+        if len(self._jobs) >= _MAX_JOBS:
+            for other, left in list(self._jobs.items()):
+                if _will_never_end(left):
+                    self._jobs.pop(other, None)
+        return len(self._jobs) < _MAX_JOBS
 
     def _ended(self, key: Hashable, job: Future[object] | asyncio.Task[object]) -> None:
         if not job.cancelled():
@@ -78,3 +102,7 @@ class Background:
         with self._lock:
             if self._jobs.get(key) is job:
                 del self._jobs[key]
+
+
+def _will_never_end(job: Future[object] | asyncio.Task[object]) -> bool:
+    return isinstance(job, asyncio.Task) and job.get_loop().is_closed()

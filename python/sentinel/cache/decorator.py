@@ -243,7 +243,8 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 def _unique_name(function: Callable[..., Any], prefix: str) -> str:
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{prefix}{function.__module__}.{name}#{next(_numbers)}"
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return f"{prefix}{module}.{name}#{next(_numbers)}"
 
 
 class _Shape(TypedDict):

@@ -21,7 +21,7 @@ from sentinel.cache.freshness import Course, Plan, checked_tags, course_of
 from sentinel.cache.statistics import CacheStatistics
 from sentinel.cache.tally import Tally
 from sentinel.cache.warm_up import Progress, WarmUpReport, awarm_up, warm_up
-from sentinel.resilience.single_flight import SingleFlight
+from sentinel.resilience.single_flight import SingleFlight, refuse_coroutine
 
 __all__ = ["LRUCache"]
 
@@ -354,6 +354,7 @@ class LRUCache(_core.ObjectCache):
         compute = _Compute(self, key, plan)
         try:
             value = fn()
+            refuse_coroutine(value, "aget_or_compute, or cache the coroutine function itself")
             compute.keep(value)
         except Exception as error:
             compute.failed(error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from sentinel._forks import tell_of_forks
+
 __all__ = ["Tally"]
 
 
@@ -18,6 +20,10 @@ class Tally:
         self.errors = 0
         self.compute_seconds = 0.0
         self.unserved = 0
+        tell_of_forks(self)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def computed(self, seconds: float, *, failed: bool) -> None:
         with self._lock:

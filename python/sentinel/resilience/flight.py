@@ -122,6 +122,11 @@ class Flight(Generic[T]):
         """Whether it can never land, as the event loop of its task is closed."""
         return not self._landed and self._loop is not None and self._loop.is_closed()
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self._landed or self.lost
+
     def wait(self) -> None:
         """Block this thread until the flight has landed or is lost."""
         self._refuse_own_thread()
@@ -129,7 +134,7 @@ class Flight(Generic[T]):
         if not self._join(waiter):
             return
         try:
-            while not (self._landed or self.lost):
+            while not self.over:
                 waiter.sleep(-1 if self._loop is None else LOOK_SECONDS)
         finally:
             self._leave(waiter)
@@ -143,7 +148,7 @@ class Flight(Generic[T]):
         try:
             if self._loop is None or self._loop is loop:
                 await waiter.future
-            while not (self._landed or self.lost):
+            while not self.over:
                 await asyncio.wait([waiter.future], timeout=LOOK_SECONDS)
         finally:
             self._leave(waiter)

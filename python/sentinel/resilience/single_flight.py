@@ -12,13 +12,15 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
+from sentinel._forks import tell_of_forks
 from sentinel.resilience.flight import Flight
 
-__all__ = ["SingleFlight"]
+__all__ = ["SingleFlight", "refuse_coroutine"]
 
 T = TypeVar("T")
 
 _MAX_FLIGHTS = 10**9
+_SWEEP_FROM = 64  # tasks
 
 
 class SingleFlight:
@@ -30,7 +32,8 @@ class SingleFlight:
     A task's compute runs in a task of its own, with the context of who asked first. So it goes on
     whoever is cancelled, the first one too, and serves those who wait and those who come. If it is
     itself cancelled from outside, or its loop is closed, one of those who wait begins anew. So they
-    do when a KeyboardInterrupt ends a thread's compute. Nobody is left hanging.
+    do when a KeyboardInterrupt or SystemExit ends a thread's compute. Nobody is left hanging. A
+    forked child begins with none.
 
     At most `max_flights` keys are shared at a time; a call beyond that computes for itself alone.
     ValueError if it is not 1 to 10**9.
@@ -46,6 +49,8 @@ class SingleFlight:
         self._lock = threading.RLock()
         self._flights: dict[Hashable, Flight[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # an event loop alone may lose its tasks
+        self._sweep_at = _SWEEP_FROM
+        tell_of_forks(self)
 
     def __len__(self) -> int:
         """How many keys are being computed."""
@@ -55,7 +60,7 @@ class SingleFlight:
         """Whether `key` is being computed: a call now would wait."""
         with self._lock:
             flight = self._flights.get(key)
-        return flight is not None and not flight.lost
+        return flight is not None and not flight.over
 
     def do(self, key: Hashable, fn: Callable[[], T]) -> T:
         """What `fn()` gives, here or in who asks for the same `key` right now.
@@ -102,11 +107,16 @@ class SingleFlight:
         with self._lock:
             return self._flights.pop(key, None) is not None
 
+    def _after_fork(self) -> None:
+        """Forget what the parent is at. Its tasks stay: dropping one would end it here."""
+        self._lock = threading.RLock()
+        self._flights = {}
+
     def _board(self, key: Hashable, loop: asyncio.AbstractEventLoop | None) -> tuple[Any, bool]:
         """The flight of `key`, and whether it is new and ours to fly."""
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and not flight.lost:
+            if flight is not None and not flight.over:  # a key's __eq__ may have kept it here
                 return flight, False
             mine: Flight[Any] = Flight(key, loop)
             if flight is not None or len(self._flights) < self._max_flights:
@@ -116,10 +126,8 @@ class SingleFlight:
     def _fly(self, flight: Flight[T], fn: Callable[[], T]) -> None:
         try:
             value = fn()
-            if inspect.iscoroutine(value):
-                value.close()
-                raise TypeError("fn makes a coroutine: call ado")
-        except (KeyboardInterrupt, GeneratorExit):  # meant for this thread, not for who waits
+            refuse_coroutine(value, "ado")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):  # for this thread, not who waits
             self._end(flight)
             raise
         except BaseException as error:
@@ -149,6 +157,8 @@ class SingleFlight:
         flight.task = task
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._ended(task, flight))
+        if len(self._tasks) > self._sweep_at:
+            self._sweep()
 
     async def _fly_in_task(self, flight: Flight[T], coro_fn: Callable[[], Awaitable[T]]) -> None:
         try:
@@ -180,10 +190,26 @@ class SingleFlight:
         self._end(flight)
         flight.hand_over()  # if it was cancelled, perhaps before its first step
 
+    def _sweep(self) -> None:
+        """Drop the tasks of closed loops, which never end, and their flights."""
+        for flight in list(self._flights.values()):
+            if flight.lost:
+                self._end(flight)
+        closed = {task for task in self._tasks.copy() if task.get_loop().is_closed()}
+        self._tasks.difference_update(closed)
+        self._sweep_at = max(_SWEEP_FROM, 2 * len(self._tasks))
+
     def _end(self, flight: Flight[Any]) -> None:
         with self._lock:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
+
+
+def refuse_coroutine(value: object, instead: str) -> None:
+    """TypeError if `value` is a coroutine, which one caller alone could await; it is closed."""
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(f"fn makes a coroutine: call {instead}")
 
 
 def _cancelled_from_outside() -> bool:

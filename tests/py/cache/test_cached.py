@@ -10,6 +10,7 @@ import gc
 import inspect
 import math
 import pickle
+import sys
 import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -637,11 +638,119 @@ class Slotted:
         return self.calls
 
 
-def test_an_instance_without_weak_references_counts_by_its_hash_and_is_kept() -> None:
-    slotted = Slotted()
-    assert (slotted.ask(), slotted.ask(), Slotted().ask()) == (1, 1, 1)
+class Pair(tuple[int, int]):
+    __slots__ = ()
+
+    @cached(60)
+    def ask(self, more: object = ()) -> object:
+        return type(self)
+
+
+class Swapped(Pair):
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Unhashable:
+    number: int
+
+    @cached(60)
+    def ask(self) -> int:
+        return self.number
+
+
+def test_an_instance_without_weak_references_counts_by_identity_and_is_kept() -> None:
+    slotted, other = Slotted(), Slotted()
+    assert (slotted.ask(), slotted.ask(), other.ask(), other.calls) == (1, 1, 1, 1)
+    alive = sys.getrefcount(slotted)
     assert Slotted.ask.invalidate(slotted)
+    assert sys.getrefcount(slotted) == alive - 1
     Slotted.ask.cache_clear()
+
+
+def test_instances_without_weak_references_that_are_equal_or_have_no_hash_do_not_mix() -> None:
+    pair, swapped = Pair((1, 2)), Swapped((1, 2))
+    assert (pair.ask(), swapped.ask()) == (Pair, Swapped)
+    assert (pair.ask([1]), swapped.ask([1]), pair.ask([1])) == (Pair, Swapped, Pair)
+    assert [Unhashable(number).ask() for number in (1, 2)] == [1, 2]
+    for cached_method in (Pair.ask, Unhashable.ask):
+        cached_method.cache_clear()
+
+
+def test_an_instance_without_weak_references_in_a_cycle_with_its_function_is_collected() -> None:
+    class Held:
+        __slots__ = ("seen",)
+
+        def __init__(self, seen: object) -> None:
+            self.seen = seen
+
+        @cached(None)
+        def ask(self) -> int:
+            return 1
+
+    class Seen:
+        pass
+
+    held = Held(Seen())
+    seen = weakref.ref(cast(Seen, held.seen))
+    held.ask()
+    del held, Held
+    gc.collect()
+    assert seen() is None
+
+
+def test_instances_that_are_dropped_with_their_function_leave_no_references() -> None:
+    def drop() -> None:
+        class Stall:
+            @cached(None)
+            def ask(self) -> int:
+                return 1
+
+        stalls = [Stall() for _ in range(50)]
+        assert sum(stall.ask() for stall in stalls) == 50
+
+    def references() -> int:
+        gc.collect()
+        return sum(type(one) is weakref.ref for one in gc.get_objects())
+
+    drop()
+    before = references()
+    for _ in range(5):
+        drop()
+    assert references() <= before + 5
+
+
+def test_an_instance_that_a_finaliser_brought_back_leaves_no_name_to_another() -> None:
+    saved: list[Any] = []
+
+    def drop() -> None:
+        class Stall:
+            def __init__(self, number: int) -> None:
+                self.me, self.number = self, number
+
+            @cached(None)
+            def ask(self) -> int:
+                return self.number
+
+            def __del__(self) -> None:
+                if self.number == 0:
+                    saved.append(self)
+
+        Stall(0).ask()
+
+    drop()
+    gc.collect()  # clears the weak references within the garbage, then asks the finaliser
+    stall = saved.pop()
+    kind, address = type(stall), id(stall)
+    assert stall.ask() == 0
+    stall.number = -1
+    del stall
+    gc.collect()
+    for number in range(1, 2_000):
+        saved.append(kind(number))
+        assert saved[-1].ask() == number
+        if id(saved[-1]) == address:
+            break
 
 
 def test_a_dying_instance_in_a_shared_cache_takes_its_own_entries_only(cache: LRUCache) -> None:
@@ -694,6 +803,30 @@ def of_the_module(number: int) -> int:
 def test_it_is_pickled_and_copied_by_name() -> None:
     assert pickle.loads(pickle.dumps(of_the_module)) is of_the_module
     assert copy.copy(of_the_module) is copy.deepcopy(of_the_module) is of_the_module
+
+
+def test_what_has_no_name_is_described_and_not_pickled() -> None:
+    power: Any = cached(60)(functools.partial(pow, 2))
+    assert power(3) == 8
+    assert repr(power) == f"<cached function {power.__wrapped__!r}>"
+    with pytest.raises(TypeError, match="no name"):
+        pickle.dumps(power)
+
+
+def test_what_has_no_module_is_cached_too() -> None:
+    upper: Any = cached(60)(str.upper)
+    assert (upper("a"), upper("a"), upper.cache_info()[:2]) == ("A", "A", (1, 1))
+
+
+def test_a_plain_function_that_makes_a_coroutine_is_refused_each_time() -> None:
+    async def answer() -> int:
+        return 1
+
+    asked: Any = cached(60)(lambda: answer())
+    for _ in range(2):
+        with pytest.raises(TypeError, match="makes a coroutine"):
+            asked()
+    assert len(asked.cache) == 0
 
 
 def test_what_is_called_with_no_signature_is_cached_by_its_arguments() -> None:

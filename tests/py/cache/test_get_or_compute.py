@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import random
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel.cache import LRUCache
+from sentinel.cache import LRUCache, background
 from sentinel.cache.freshness import Course, Plan, course_of, early_probability
 from support.computes import (
     AsyncCompute,
@@ -27,6 +29,9 @@ from support.computes import (
 )
 
 CROWD = 100
+
+
+HUGE = 10**400  # no float
 
 
 @pytest.fixture
@@ -550,6 +555,8 @@ def test_invalidate_takes_exactly_one(cache: LRUCache) -> None:
         ("stale_if_error", -0.5),
         ("beta", -1),
         ("error_ttl", 0),
+        pytest.param("ttl", HUGE, id="a huge ttl"),
+        pytest.param("beta", HUGE, id="a huge beta"),
     ],
 )
 def test_c3_a_value_out_of_range_is_named_before_anything_is_computed(
@@ -557,7 +564,7 @@ def test_c3_a_value_out_of_range_is_named_before_anything_is_computed(
 ) -> None:
     compute = Counted()
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} .*{value}"):
+    with pytest.raises(ValueError, match=f"{name} .*{'fit a float' if value == HUGE else value}"):
         cache.get_or_compute("key", compute, **options)
     assert compute.calls == 0
 
@@ -573,6 +580,16 @@ def test_c3_a_value_of_another_type_is_refused_before_anything_is_computed(
     with pytest.raises(TypeError):
         cache.get_or_compute("key", compute, **options)
     assert compute.calls == 0
+
+
+@pytest.mark.parametrize("cache_errors", [False, True])
+def test_a_coroutine_is_never_kept(cache: LRUCache, cache_errors: bool) -> None:
+    compute = AsyncCompute()
+    for _ in range(3):
+        with pytest.raises(TypeError, match="makes a coroutine: call aget_or_compute"):
+            _ = cache.get_or_compute("key", compute, cache_errors=cache_errors)
+    assert "key" not in cache
+    assert cache.stats().errors == (1 if cache_errors else 3)
 
 
 # The background
@@ -632,6 +649,97 @@ def test_a_refresh_runs_in_the_context_of_who_asked(cache: LRUCache, clock: Hand
     cache.get_or_compute("key", tenant.get, stale_while_revalidate=50)
     refreshed(cache)
     assert cache.get("key") == "ann"
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_refresh_that_gets_no_thread_is_left_out(
+    clock: HandClock, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    cache, slow = LRUCache(10, ttl=10, clock=clock), Compute("slow")
+    compute: Any = Counted()
+    for key in ("slow", "key"):
+        cache.set(key, "old", stale=50)
+    clock.pass_(11)
+    if threads:
+        cache.get_or_compute("slow", slow, stale_while_revalidate=50)
+        assert slow.began.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(3):
+            assert cache.get_or_compute("key", compute, stale_while_revalidate=50) == "old"
+    slow.may_end.set()
+    refreshed(cache)
+    assert compute.calls == 0
+    cache.get_or_compute("key", lambda: "new", stale_while_revalidate=50)
+    refreshed(cache)
+    assert cache.get("key") == "new"
+    cache.close()
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_refreshes_left_in_closed_loops_make_room(
+    cache: LRUCache, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_MAX_JOBS", 2)
+    loop = asyncio.new_event_loop()
+    for key in range(3):
+        cache.set(key, "old", stale=50)
+    clock.pass_(11)
+
+    async def leave(key: int) -> None:
+        slow = AsyncCompute()
+        await cache.aget_or_compute(key, slow, stale_while_revalidate=50)
+        await slow.began.wait()
+
+    for key in range(2):
+        loop.run_until_complete(leave(key))
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.close()
+    cache.get_or_compute(2, lambda: "new", stale_while_revalidate=50)
+    refreshed(cache)
+    assert cache.get(2) == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_computes_and_refreshes_anew(clock: HandClock) -> None:
+    cache, slow = LRUCache(10, ttl=10, clock=clock), Compute("slow")
+    cache.set("old", "old", stale=50)
+    clock.pass_(11)
+    cache.get_or_compute("old", slow, stale_while_revalidate=50)
+    assert slow.began.wait(60)
+    computing = threading.Thread(target=cache.get_or_compute, args=("key", slow))
+    computing.start()
+    block_until(lambda: slow.calls == 2)
+
+    def in_child() -> bool:
+        assert cache.get_or_compute("key", lambda: "child") == "child"
+        cache.get_or_compute("old", lambda: "new", stale_while_revalidate=50)
+        refreshed(cache)
+        return cache.get("old") == "new" and cache.stats().computes == 2
+
+    assert of_child(in_child)
+    slow.may_end.set()
+    computing.join(60)
+    refreshed(cache)
+    assert (cache.get("key"), cache.get("old")) == ("slow", "slow")
+    cache.close()
+
+
+def of_child(what: Callable[[], bool]) -> bool:
+    """What it is in a forked child, which is killed if it hangs."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            os._exit(0 if what() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0
 
 
 # Any mix, against the rule that a value is never of another key and never older than allowed

@@ -140,6 +140,45 @@ def test_it_is_set_up_once() -> None:
         bare.set("key", 1)
 
 
+def test_it_is_set_up_once_also_by_an_index_that_does() -> None:
+    cache = ObjectCache.__new__(ObjectCache)
+
+    class Bound:
+        def __index__(self) -> int:
+            cache.__init__(1_000, policy="lru")  # type: ignore[misc]
+            for number in range(1_000):
+                cache.set(number, number)
+            return 5
+
+    with pytest.raises(RuntimeError, match="before"):
+        cache.__init__(Bound())  # type: ignore[misc]
+    assert (len(cache), cache.max_entries, cache.get(7)) == (1_000, 1_000, 7)
+
+
+def test_a_derived_class_may_make_its_own() -> None:
+    class Own(ObjectCache):
+        def __new__(cls, *_: object) -> Own:
+            return super().__new__(cls)
+
+    cache = Own(5)
+    assert (type(cache), cache.max_entries) == (Own, 5)
+
+
+@pytest.mark.parametrize("name", ["ttl", "stale", "cost"])
+def test_seconds_that_are_no_float_are_value_errors(name: str) -> None:
+    options: dict[str, Any] = {name: 10**400}
+    with pytest.raises(ValueError, match=name):
+        ObjectCache(5).set(1, 2, **options)
+
+
+def test_without_a_ttl_there_is_no_end_whatever_the_clock_says() -> None:
+    cache = ObjectCache(5, clock=lambda: -50.0)
+    cache.set(1, 2)
+    found = cache.lookup(1)
+    assert found is not None
+    assert found[2] == math.inf
+
+
 def test_a_derived_class_has_attributes_and_the_same_calls() -> None:
     cache = Derived(2)
     cache.set("a", 1)
