@@ -149,7 +149,7 @@ class CircuitBreaker(_core.CircuitBreaker):
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError("a breaker cannot guard a generator function: use it inside by `with`")
         is_async = asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(type(function), "__call__", None)
+            type(function).__call__
         )
         guarded = self.guard(function, is_async)
         functools.update_wrapper(guarded, function)
