@@ -147,11 +147,11 @@ TEST_P(TheEndOfWhatExpired, IsToldWithoutATickAndCountsNoMore) {
   EXPECT_EQ(tokens_left(table, "a", tokens, at(10s)), 70);
   EXPECT_EQ(table.settle(*later, {30, 0}, at(15s - 1us)), Ending::done);
   EXPECT_EQ(tokens_left(table, "a", tokens, at(15s)), 70);
-  for (int i = 0; i < 50; ++i) ASSERT_TRUE(reserved(table, {{"b", tokens, 1}}, at(i * 1s / 10 + 20s)));
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(reserved(table, {{"b", tokens, 1}}, at(20s + i * 100ms)));
   const Want one{"b", tokens, 1};
   const auto outcome = table.charge({&one, 1}, at(32s));
   ASSERT_TRUE(std::holds_alternative<Headroom>(outcome));
-  EXPECT_EQ(std::get<Headroom>(outcome).tokens->remaining, 100 - 29 - 1);  // made in 22.1 s to 24.9 s
+  EXPECT_EQ(std::get<Headroom>(outcome).tokens->remaining, 100 - 29 - 1);  // those of 22.1 s to 24.9 s
   EXPECT_EQ(table.stats().expired, 22U);
   EXPECT_EQ(table.stats().reservations, 29U);
 }
