@@ -604,13 +604,9 @@ PyObject* leave_block(PyObject* self) {
   }
   Py_INCREF(found);
   as_block(found)->left = true;
-  if (!is_left(top)) {
-    Py_DECREF(top);
-    return found;
-  }
-  PyObject* outer = skip_left(top);
-  if (!set_innermost(outer)) PyErr_Clear();
-  Py_DECREF(outer);
+  PyObject* outer = as_block(found)->outer;  // what of it was left goes when the next block is entered
+  if (found == top && outer != nullptr && !set_innermost(outer)) PyErr_Clear();
+  Py_DECREF(top);
   return found;
 }
 
