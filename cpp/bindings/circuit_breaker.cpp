@@ -8,6 +8,7 @@
 #include <structmember.h>
 
 #include <array>
+#include <bit>
 #include <memory>
 #include <new>
 #include <utility>
@@ -463,16 +464,22 @@ PyObject* breaker_disable(PyObject* self, PyObject*) {
 }
 
 // A `with` block: kept in the context, so that every task and thread leaves its own.
+//
+// A context may go before its block is left, and a copy of it may leave the block: so a block that is freed says nothing
+// of its call, and one that was left may still stand in the chain of another context.
 
 struct BlockObject {
   PyObject base;
   BreakerObject* breaker;
-  PyObject* outer;  // the block around it, or None
+  PyObject* outer;    // the block around it, or None
+  std::size_t depth;  // at least the number of blocks of its chain
   Attempt attempt;
   bool left;
 };
 
 BlockObject* as_block(PyObject* self) { return reinterpret_cast<BlockObject*>(self); }
+bool is_block(PyObject* object) { return object != nullptr && Py_IS_TYPE(object, block_type); }
+bool is_left(PyObject* object) { return is_block(object) && as_block(object)->left; }
 
 int block_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
@@ -481,8 +488,18 @@ int block_traverse(PyObject* self, visitproc visit, void* arg) {
   return 0;
 }
 
+// Lets a chain go one by one: as long as it is, freeing it must not recurse.
+void drop_chain(PyObject* chain) {
+  while (is_block(chain) && Py_REFCNT(chain) == 1) {
+    PyObject* outer = std::exchange(as_block(chain)->outer, nullptr);
+    Py_DECREF(chain);
+    chain = outer;
+  }
+  Py_XDECREF(chain);
+}
+
 int block_clear(PyObject* self) {
-  Py_CLEAR(as_block(self)->outer);
+  drop_chain(std::exchange(as_block(self)->outer, nullptr));
   return 0;
 }
 
@@ -490,7 +507,6 @@ void block_free(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   auto* block = as_block(self);
-  if (!block->left) cancel(block->breaker, block->attempt);
   block_clear(self);
   Py_CLEAR(block->breaker);
   PyObject_GC_Del(self);
@@ -509,10 +525,49 @@ bool set_innermost(PyObject* block) {
   return token != nullptr;
 }
 
+// The first of a chain that was not left, or None. Takes the reference and gives one.
+PyObject* skip_left(PyObject* chain) {
+  while (is_left(chain)) {
+    PyObject* outer = as_block(chain)->outer;
+    PyObject* next = Py_NewRef(outer != nullptr ? outer : Py_None);
+    Py_DECREF(chain);
+    chain = next;
+  }
+  return chain;
+}
+
+// Takes what was left out of a whole chain, and counts the rest. What is freed may run Python code, so every step holds
+// the block it stands on.
+std::size_t prune(PyObject* chain) {
+  std::size_t count = 0;
+  PyObject* at = Py_NewRef(chain);
+  while (is_block(at)) {
+    ++count;
+    PyObject* outer = as_block(at)->outer;
+    PyObject* next = skip_left(Py_NewRef(outer != nullptr ? outer : Py_None));
+    PyObject* replaced = std::exchange(as_block(at)->outer, Py_NewRef(next));
+    drop_chain(replaced);
+    Py_DECREF(at);
+    at = next;
+  }
+  Py_DECREF(at);
+  return count;
+}
+
+// How deep a block within `outer` is. At each power of two the chain is pruned: what other contexts have left does not
+// gather in it, and one of blocks that nobody leaves costs O(1) a block.
+std::size_t depth_within(PyObject* outer) {
+  if (!is_block(outer)) return 1;
+  const std::size_t depth = as_block(outer)->depth + 1;
+  return std::has_single_bit(depth) ? prune(outer) + 1 : depth;
+}
+
 PyObject* breaker_enter(PyObject* self, PyObject*) {
   if (core_of(self) == nullptr) return nullptr;
   PyObject* outer = innermost();
   if (outer == nullptr) return nullptr;
+  outer = skip_left(outer);
+  const std::size_t depth = depth_within(outer);
   auto* block = PyObject_GC_New(BlockObject, block_type);
   if (block == nullptr) {
     Py_DECREF(outer);
@@ -520,6 +575,7 @@ PyObject* breaker_enter(PyObject* self, PyObject*) {
   }
   block->breaker = as_breaker(Py_NewRef(self));
   block->outer = outer;
+  block->depth = depth;
   block->attempt = {};
   block->left = true;
   auto* object = reinterpret_cast<PyObject*>(block);
@@ -527,6 +583,10 @@ PyObject* breaker_enter(PyObject* self, PyObject*) {
   const bool passed = begin(as_breaker(self), block->attempt);
   block->left = !passed;
   const bool entered = passed && set_innermost(object);
+  if (passed && !entered) {
+    cancel(as_breaker(self), block->attempt);
+    block->left = true;
+  }
   Py_DECREF(object);
   return entered ? Py_NewRef(self) : nullptr;
 }
@@ -536,18 +596,15 @@ PyObject* leave_block(PyObject* self) {
   PyObject* top = innermost();
   if (top == nullptr) return nullptr;
   PyObject* found = top;
-  while (Py_IS_TYPE(found, block_type) &&
-         (as_block(found)->left || as_object(as_block(found)->breaker) != self)) {
+  while (is_block(found) && (as_block(found)->left || as_object(as_block(found)->breaker) != self))
     found = as_block(found)->outer;
-    if (found == nullptr) found = Py_None;
-  }
-  if (!Py_IS_TYPE(found, block_type)) {
+  if (!is_block(found)) {
     Py_DECREF(top);
     return nullptr;
   }
   Py_INCREF(found);
   as_block(found)->left = true;
-  PyObject* outer = as_block(found)->outer;
+  PyObject* outer = as_block(found)->outer;  // what of it was left goes when the next block is entered
   if (found == top && outer != nullptr && !set_innermost(outer)) PyErr_Clear();
   Py_DECREF(top);
   return found;
@@ -664,9 +721,14 @@ PyObject* iterator_of(PyObject* awaitable) {
   return nullptr;
 }
 
+// It runs from here on: what the clock, a callback or __await__ does with it meanwhile starts it no second time.
 bool start(CoroutineObject* self) {
+  self->phase = Phase::running;
   self->driven = iterator_of(self->inner);
-  if (self->driven == nullptr) return false;
+  if (self->driven == nullptr) {
+    self->phase = Phase::done;
+    return false;
+  }
   if (begin(self->breaker, self->attempt)) return true;
   discard(self);
   return false;
@@ -730,6 +792,7 @@ PyObject* coroutine_throw(PyObject* object, PyObject* const* args, Py_ssize_t co
                          : PyObject_Vectorcall(method, args, static_cast<std::size_t>(count), nullptr);
   Py_XDECREF(method);
   if (result != nullptr) {
+    if (!asked) self->driven = Py_NewRef(self->inner);
     self->phase = Phase::suspended;
     return result;
   }

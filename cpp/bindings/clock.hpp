@@ -32,7 +32,10 @@ inline bool read_seconds(PyObject* seconds, const char* what, Duration& out) {
     return false;
   }
   const double value = PyFloat_AsDouble(seconds);
-  return !(value == -1.0 && PyErr_Occurred() != nullptr) && to_duration(value, out);
+  if (value != -1.0 || PyErr_Occurred() == nullptr) return to_duration(value, out);
+  if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+  PyErr_Clear();  // an int that no float can hold is out of range as any other
+  return to_duration(HUGE_VAL, out);
 }
 
 // Without a clock (nullptr) it is the one of time.monotonic.

@@ -764,8 +764,9 @@ PyType_Spec bucket_spec = {"sentinel._core.TokenBucket", sizeof(BucketObject), 0
 
 Rate parse(std::string_view text) {
   auto rate = Rate::parse(text);
-  if (!rate) throw py::value_error(rate.error().message);
-  return *rate;
+  if (rate) return *rate;
+  PyErr_SetObject(PyExc_ValueError, py::str(rate.error().message).ptr());  // whole: the text may hold a NUL
+  throw py::error_already_set();
 }
 
 }  // namespace

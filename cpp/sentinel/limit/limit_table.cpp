@@ -202,6 +202,14 @@ struct LimitTable::State {
   void end(const Items& items, End how, Actual actual, Duration now);
   Ending end(Reservation reservation, End how, Actual actual, Instant now);
   std::size_t expire(Duration now);
+  // What is due goes before a call looks. Nothing is due most of the time: one load says so.
+  void expire_due(Duration now) {
+    if (soonest.load(std::memory_order_relaxed) <= now.count()) expire(now);
+  }
+  void note_expiry(Duration at) {
+    if (at.count() < soonest.load(std::memory_order_relaxed))
+      soonest.store(at.count(), std::memory_order_relaxed);
+  }
 
   Bounds bounds;
   std::uint64_t seed;
@@ -209,6 +217,9 @@ struct LimitTable::State {
   std::vector<ReservationSlab> slabs;
   std::atomic<std::size_t> next_slab{0};
   std::atomic<std::uint64_t> expired{0};
+  // When the first reservation expires, or earlier. Two threads at once may leave it late: the next refusal or tick,
+  // which ask every slab, put it right.
+  std::atomic<std::int64_t> soonest{ReservationSlab::kNone.count()};
 };
 
 namespace {
@@ -329,6 +340,7 @@ bool LimitTable::State::open(std::span<const Want> wants, const Visits& visits, 
     const std::size_t index = (first + i) % slabs.size();
     const auto added = slabs[index].add(items.all(), now + bounds.reservation_ttl);
     if (!added) continue;
+    note_expiry(added->expires_at);
     const std::uint64_t slot = added->id & 0xffffffffU;
     opened = {(added->id ^ slot) | slot << kSlabBits | index, added->expires_at};
     return true;
@@ -357,6 +369,7 @@ void LimitTable::State::end(const Items& items, End how, Actual actual, Duration
 Ending LimitTable::State::end(Reservation reservation, End how, Actual actual, Instant now) {
   const std::size_t slab = reservation.id & ((1U << kSlabBits) - 1);
   const std::uint64_t slot = (reservation.id & 0xffffffffU) >> kSlabBits;
+  expire_due(now.monotonic);
   Items items;
   if (slab >= slabs.size() || !slabs[slab].take((reservation.id >> 32U) << 32U | slot, items))
     return Ending::gone;
@@ -373,6 +386,9 @@ std::size_t LimitTable::State::expire(Duration now) {
       ++count;
     }
   }
+  Duration next = ReservationSlab::kNone;
+  for (const ReservationSlab& slab : slabs) next = std::min(next, slab.next_expiry());
+  soonest.store(next.count(), std::memory_order_relaxed);
   expired.fetch_add(count, std::memory_order_relaxed);
   return count;
 }
@@ -381,6 +397,7 @@ LimitTable::LimitTable(Bounds bounds, std::uint64_t seed) : state_(std::make_uni
 LimitTable::~LimitTable() = default;
 
 Taken LimitTable::take(std::span<const Want> wants, Mode mode, Instant now, std::span<Int128> used) {
+  state_->expire_due(now.monotonic);
   const Taken taken = state_->take(wants, now.monotonic, mode, used);
   if (taken.passed || state_->expire(now.monotonic) == 0) return taken;
   return state_->take(wants, now.monotonic, mode, used);

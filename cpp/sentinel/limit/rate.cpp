@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "sentinel/base/utf8.hpp"
+
 namespace sentinel::limit {
 namespace {
 
@@ -9,7 +11,7 @@ constexpr std::int64_t kUsdDigits = 6;  // decimals of a USD amount: micro-USD
 
 Error fault(std::string_view text, std::string_view why) {
   return {ErrorCode::invalid_request,
-          "limit \"" + std::string(text.substr(0, 80)) + "\": " + std::string(why)};
+          "limit \"" + std::string(utf8::truncate(text, 80)) + "\": " + std::string(why)};
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }

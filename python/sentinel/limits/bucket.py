@@ -15,6 +15,7 @@ __all__ = ["TokenBucket"]
 _MAX_AMOUNT: Final = 10**15
 _MICROSECONDS: Final = 1_000_000
 _MAX_PERIOD: Final = 366 * 86_400 * _MICROSECONDS
+_MAX_DIGITS: Final = 1_000  # of a Decimal, and of its exponent's reach: no rate needs 100
 
 
 class TokenBucket(_core.TokenBucket):
@@ -71,14 +72,21 @@ def _per_second(rate: object) -> tuple[int, int]:
     per_microsecond = exact / _MICROSECONDS
     amount, period = per_microsecond.numerator, per_microsecond.denominator
     if not 1 <= amount <= _MAX_AMOUNT or period > _MAX_PERIOD:
-        raise ValueError(
-            "rate must be above 0, at most 10**15 units per microsecond, and a fraction with "
-            f"whole units in at most 366 days, not {rate!r}"
-        )
+        raise _out_of_range(rate)
     return amount, period
 
 
 def _fraction(value: Decimal, rate: object) -> Fraction:
     if not value.is_finite():
         raise ValueError(f"rate must be a finite number, not {rate!r}")
+    digits = len(value.as_tuple().digits)
+    if digits > _MAX_DIGITS or abs(value.adjusted()) > _MAX_DIGITS:
+        raise _out_of_range(rate)  # a Fraction of it might have 10**8 digits
     return Fraction(value)
+
+
+def _out_of_range(rate: object) -> ValueError:
+    return ValueError(
+        "rate must be above 0, at most 10**15 units per microsecond, and a fraction with "
+        f"whole units in at most 366 days, not {rate!r}"
+    )

@@ -148,7 +148,9 @@ class CircuitBreaker(_core.CircuitBreaker):
             raise TypeError(f"a breaker guards functions, not {type(function).__name__}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError("a breaker cannot guard a generator function: use it inside by `with`")
-        is_async = asyncio.iscoroutinefunction(function)
+        is_async = asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            type(function).__call__
+        )
         guarded = self.guard(function, is_async)
         functools.update_wrapper(guarded, function)
         if is_async:  # what asyncio.iscoroutinefunction looks for in callables

@@ -135,6 +135,29 @@ TEST(LimitTable, ALostReservationComesBackAtItsExpiryAndALateSettleIsTold) {
   EXPECT_EQ(refused(table, path, at(31s)).kind, Kind::requests) << "requests stay charged";
 }
 
+class TheEndOfWhatExpired : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(TheEndOfWhatExpired, IsToldWithoutATickAndCountsNoMore) {
+  LimitTable table({.reservation_ttl = 10s, .shards = GetParam()});
+  const Rule tokens = rule("100 tokens/day");
+  const auto early = reserved(table, {{"a", tokens, 40}}, at(0s));
+  const auto later = reserved(table, {{"a", tokens, 30}}, at(5s));
+  ASSERT_TRUE(early && later);
+  EXPECT_EQ(table.settle(*early, {40, 0}, at(10s)), Ending::gone);
+  EXPECT_EQ(tokens_left(table, "a", tokens, at(10s)), 70);
+  EXPECT_EQ(table.settle(*later, {30, 0}, at(15s - 1us)), Ending::done);
+  EXPECT_EQ(tokens_left(table, "a", tokens, at(15s)), 70);
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(reserved(table, {{"b", tokens, 1}}, at(20s + i * 100ms)));
+  const Want one{"b", tokens, 1};
+  const auto outcome = table.charge({&one, 1}, at(32s));
+  ASSERT_TRUE(std::holds_alternative<Headroom>(outcome));
+  EXPECT_EQ(std::get<Headroom>(outcome).tokens->remaining, 100 - 29 - 1);  // those of 22.1 s to 24.9 s
+  EXPECT_EQ(table.stats().expired, 22U);
+  EXPECT_EQ(table.stats().reservations, 29U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, TheEndOfWhatExpired, testing::Values(1, 2, 16, 64));
+
 TEST(LimitTable, TheSameBucketTwiceInOnePathCountsTwice) {
   LimitTable table;
   const Rule tokens = rule("100 tokens/min");

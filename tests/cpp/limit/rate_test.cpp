@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "sentinel/base/utf8.hpp"
+
 namespace sentinel::limit {
 namespace {
 
@@ -60,6 +62,15 @@ INSTANTIATE_TEST_SUITE_P(All, RatesThatAreRefused,
                                          "99999999999999999999999999/s", "1000000000.1 usd/day",
                                          "1/99999999999999999999min", "100 / min extra",
                                          "5 concurrency/min"));
+
+TEST(Rate, QuotesNoHalfCharacter) {
+  std::string text = "x";
+  for (int i = 0; i < 60; ++i) text += "\u00e9";
+  const auto rate = Rate::parse(text);
+  ASSERT_FALSE(rate);
+  EXPECT_TRUE(utf8::valid(rate.error().message)) << rate.error().message;
+  EXPECT_NE(rate.error().message.find('"' + text.substr(0, 79) + '"'), std::string::npos);
+}
 
 TEST(Rate, OfNumbersRefusesWhatIsOutOfBoundsAndNamesIt) {
   for (const std::int64_t amount : {std::int64_t{0}, std::int64_t{-7}, kMaxAmount + 1}) {

@@ -48,6 +48,25 @@ def test_a_lease_that_nobody_ends_expires() -> None:
     assert not limiter.acquire("key", now=30)
 
 
+def test_places_that_expired_do_not_count_as_taken() -> None:
+    limiter = RateLimiter(concurrency=2, hold_seconds=10)
+    assert limiter.acquire("key", now=0).remaining == 1
+    assert limiter.acquire("key", now=10).remaining == 1
+    assert limiter.acquire("key", now=11).remaining == 0
+
+
+@pytest.mark.parametrize("end", ["release", "refund", "settle"])
+def test_a_reservation_that_expired_cannot_be_ended_even_by_the_first_call_since(end: str) -> None:
+    limiter = RateLimiter("100 tokens/day", hold_seconds=10)
+    late = lease(limiter.acquire("key", 50, now=0))
+    other = lease(limiter.acquire("key", 20, now=5))
+    actual = {"actual": 50} if end == "settle" else {}
+    assert not getattr(limiter, end)(late, **actual, now=10)
+    assert getattr(limiter, end)(other, **actual, now=14.9)
+    assert limiter.acquire("other", 50, now=1_000).remaining == 50
+    assert limiter.acquire("other", 10, now=14_000).remaining == 90
+
+
 def test_a_decision_shows_the_places() -> None:
     limiter = RateLimiter("10/min", "100 tokens/min", concurrency=3)
     assert limiter.units == {"requests", "tokens", "concurrency"}

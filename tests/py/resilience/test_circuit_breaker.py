@@ -466,6 +466,93 @@ def test_what_is_thrown_into_a_coroutine_counts_as_its_own() -> None:
     assert counts(breaker) == (1, 1, 0)
 
 
+class Answers:
+    """An awaitable, and its own iterator, that goes on after what is thrown into it."""
+
+    def __await__(self) -> Answers:
+        return self
+
+    def __iter__(self) -> Answers:
+        return self
+
+    def __next__(self) -> str:
+        raise StopIteration("end")
+
+    def throw(self, *error: object) -> str:
+        return "thrown"
+
+
+def test_an_awaitable_that_answers_a_throw_before_it_ran_goes_on() -> None:
+    breaker = small()
+    coroutine = breaker.guard(lambda: Answers(), True)
+    fresh = coroutine()
+    assert fresh.throw(Failed()) == "thrown"
+    assert fresh.throw(Failed()) == "thrown"
+    assert run(fresh) == "end"
+    assert counts(breaker) == (0, 0, 0)  # it never asked
+    assert run(coroutine()) == "end"
+    assert counts(breaker) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("by", ["clock", "await"])
+@pytest.mark.parametrize("how", ["send", "throw", "close"])
+def test_a_coroutine_that_is_about_to_start_cannot_be_started_or_ended(by: str, how: str) -> None:
+    mine: list[Any] = []
+    told: list[str] = []
+
+    def again() -> None:
+        if not mine:
+            return
+        act = getattr(mine[-1], how)
+        try:
+            act() if how == "close" else act(None if how == "send" else Failed())
+        except ValueError as error:
+            told.append(str(error))
+
+    class Reentrant(Answers):
+        def __await__(self) -> Answers:
+            if by == "await":
+                again()
+            return self
+
+    def clock() -> float:
+        if by == "clock" and not told:
+            again()
+        return 0.0
+
+    breaker = small(clock=clock, slow_call_seconds=1)
+    mine.append(breaker.guard(Reentrant, True)())
+    assert run(mine[0]) == "end"
+    assert told == ["coroutine already executing"]
+    assert counts(breaker) == (1, 0, 0)
+
+
+def test_a_coroutine_that_cannot_start_is_over() -> None:
+    breaker = small()
+    coroutine = breaker.guard(lambda: 1, True)()
+    with pytest.raises(TypeError, match="can't be used in 'await' expression"):
+        coroutine.send(None)
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        coroutine.send(None)
+    assert counts(breaker) == (0, 0, 0)
+
+
+async def test_an_object_whose_call_is_async_is_guarded_as_a_coroutine_function() -> None:
+    class Client:
+        async def __call__(self, text: str) -> str:
+            await asyncio.sleep(0)
+            if not text:
+                raise Failed
+            return text
+
+    breaker = small()
+    guarded = breaker(Client())
+    assert await guarded("answer") == "answer"
+    with pytest.raises(Failed):
+        await guarded("")
+    assert counts(breaker) == (2, 1, 0)
+
+
 def test_breakers_can_be_stacked_on_one_coroutine_function() -> None:
     inner, outer = small(), small()
     guarded = outer(inner(as_async(lambda: "answer")))
@@ -522,8 +609,9 @@ def test_a_block_left_in_another_context_still_ends() -> None:
     assert breaker.state == "closed"
 
 
-def test_a_block_that_is_never_left_gives_its_probe_back() -> None:
-    breaker = half_open(permitted_probes=1)
+def test_a_block_that_is_never_left_gives_its_probe_back_after_probe_seconds() -> None:
+    clock = Clock()
+    breaker = half_open(permitted_probes=1, probe_seconds=30, clock=clock)
 
     def enter() -> None:
         breaker.__enter__()
@@ -533,7 +621,120 @@ def test_a_block_that_is_never_left_gives_its_probe_back() -> None:
     thread.join()
     del thread
     gc.collect()
+    assert not breaker.allow()  # its call may be under way, in a copy of that context
+    clock.now += 30
     assert breaker.allow()
+
+
+def test_a_generator_that_runs_in_copies_of_a_context_holds_its_probe_until_it_ends() -> None:
+    breaker = half_open(permitted_probes=1, slow_call_seconds=5)
+
+    def stream() -> Iterator[int]:
+        with breaker:
+            yield 1
+            yield 2
+
+    generator = stream()
+
+    def step() -> int | None:  # as a thread pool runs it
+        return contextvars.copy_context().run(next, generator, None)
+
+    assert step() == 1
+    gc.collect()
+    assert not breaker.allow()
+    assert step() == 2
+    assert not breaker.allow()
+    assert step() is None
+    assert breaker.state == "closed"
+
+
+def blocks(breaker: CircuitBreaker) -> int:
+    """How many there are, and what else holds the breaker: each block is one reference."""
+    return sys.getrefcount(breaker)
+
+
+@pytest.mark.parametrize("entered", [1, 300_000])
+def test_a_context_goes_with_all_blocks_that_nobody_left(entered: int) -> None:
+    breaker = small()
+
+    def enter() -> None:
+        for _ in range(entered):
+            breaker.__enter__()
+
+    context = contextvars.copy_context()
+    before = blocks(breaker)
+    context.run(enter)
+    assert blocks(breaker) == before + entered
+    del context
+    assert blocks(breaker) == before
+
+
+@pytest.mark.parametrize("under_way", [1, 2, 3, 10])
+def test_blocks_left_elsewhere_do_not_gather_in_their_context(under_way: int) -> None:
+    breaker = small()
+    alive: list[contextvars.Context] = []
+    most = 0
+
+    def enter_and_leave_the_oldest_elsewhere() -> None:
+        nonlocal most
+        for _ in range(1_000):
+            breaker.__enter__()
+            alive.append(contextvars.copy_context())
+            if len(alive) > under_way:
+                alive.pop(0).run(breaker.__exit__, None, None, None)
+            most = max(most, blocks(breaker) - before)
+
+    before = blocks(breaker)
+    contextvars.copy_context().run(enter_and_leave_the_oldest_elsewhere)
+    assert under_way <= most <= 4 * (under_way + 1)
+    assert breaker.metrics().calls == 2  # the window's
+    alive.clear()
+    assert blocks(breaker) == before
+
+
+async def test_streams_that_nobody_reads_to_the_end_leave_no_block() -> None:
+    breaker = small()
+
+    async def stream() -> AsyncIterator[int]:
+        async with breaker:
+            yield 1
+            yield 2
+
+    async def read() -> None:
+        async for _ in stream():
+            break
+        await asyncio.sleep(0)
+
+    before = blocks(breaker)
+    for _ in range(300):
+        await read()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert blocks(breaker) - before <= 8
+
+
+def test_what_a_pruned_block_lets_go_may_use_blocks() -> None:
+    class Busy(Clock):
+        def __del__(self) -> None:
+            with other:
+                told.append(blocks(other))
+
+    other, told = small(), list[int]()
+
+    def enter(number: int) -> None:
+        one = small(clock=Busy())
+        one.__enter__()
+        other.__enter__()
+        if number % 2:
+            contextvars.copy_context().run(one.__exit__, None, None, None)
+        contextvars.copy_context().run(other.__exit__, None, None, None)
+
+    context = contextvars.copy_context()
+    for number in range(40):
+        context.run(enter, number)
+    del context
+    gc.collect()
+    assert len(told) == 40
 
 
 # Changes
