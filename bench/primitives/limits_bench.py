@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import limits
 import throttled
 from interleaved import Bar, Figures, Way, measure, report
-
-import limits
 from limits import storage, strategies
+
 from sentinel import RateLimiter, TokenBucket
 
 MANY = 10**12  # so many that none is refused
