@@ -76,4 +76,4 @@ def _next(screen: Screen) -> None:
     screen.line("keys", "sentinel keys create | list | revoke")
     screen.line("operate", "/metrics, /readyz, /docs, /admin/cache and /admin/breakers")
     screen.line("embed", "examples/fastapi_service.py: inside your own FastAPI app")
-    screen.line("library", "docs/library.md: caches, limiter, breaker, streams, tokens, vectors, each by itself")
+    screen.line("library", "docs/library.md: caches, limiter, breaker, streams, tokens, vectors")
