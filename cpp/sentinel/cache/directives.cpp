@@ -4,26 +4,14 @@
 #include <charconv>
 #include <system_error>
 
+#include "sentinel/base/ascii.hpp"
+
 namespace sentinel::cache {
 namespace {
 
 using std::chrono::seconds;
 
 constexpr seconds kLongest{std::int64_t{1} << 31U};  // RFC 9111, section 1.2.2
-
-bool is_space(char c) { return c == ' ' || c == '\t'; }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-bool is_name(std::string_view text, std::string_view name) {
-  return std::equal(text.begin(), text.end(), name.begin(), name.end(),
-                    [](char left, char right) { return lower(left) == right; });
-}
 
 // Where the directive that begins at the front ends: at the next comma outside of quotes.
 std::size_t end_of_directive(std::string_view text) {
@@ -58,10 +46,10 @@ Duration seconds_of(std::string_view text) {
 void note(std::string_view directive, Directives& found) {
   const std::size_t equals = directive.find('=');
   const std::string_view name = trimmed(directive.substr(0, equals));
-  if (is_name(name, "no-store")) found.no_store = true;
-  if (is_name(name, "no-cache")) found.no_cache = true;
-  if (is_name(name, "only-if-cached")) found.only_if_cached = true;
-  if (!is_name(name, "max-age")) return;
+  if (equals_ignoring_case(name, "no-store")) found.no_store = true;
+  if (equals_ignoring_case(name, "no-cache")) found.no_cache = true;
+  if (equals_ignoring_case(name, "only-if-cached")) found.only_if_cached = true;
+  if (!equals_ignoring_case(name, "max-age")) return;
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view() : trimmed(directive.substr(equals + 1));
   const Duration age = seconds_of(unquoted(value));

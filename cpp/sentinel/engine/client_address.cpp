@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "sentinel/base/ascii.hpp"
+
 namespace sentinel::engine {
 namespace {
 
@@ -15,12 +17,6 @@ std::optional<ip::address> read_address(std::string_view text) {
   if (address.is_v6() && address.to_v6().is_v4_mapped())
     return ip::address(ip::make_address_v4(ip::v4_mapped, address.to_v6()));
   return address;
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
 }
 
 std::string counted_as(const ip::address& address) {

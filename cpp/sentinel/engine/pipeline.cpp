@@ -14,15 +14,6 @@
 namespace sentinel::engine {
 namespace {
 
-bool same_name(std::string_view name, std::string_view lower) {
-  if (name.size() != lower.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const char c = name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] + 32) : name[i];
-    if (c != lower[i]) return false;
-  }
-  return true;
-}
-
 bool is_control_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return (byte < 0x20 && c != '\t') || byte == 0x7f;
@@ -94,7 +85,8 @@ std::string make_request_id(Instant now, Random& random) {
 
 std::string_view without_bearer(std::string_view value) {
   constexpr std::size_t kSchemeBytes = 7;
-  if (value.size() <= kSchemeBytes || !same_name(value.substr(0, kSchemeBytes), "bearer ")) return {};
+  if (value.size() <= kSchemeBytes || !equals_ignoring_case(value.substr(0, kSchemeBytes), "bearer "))
+    return {};
   value.remove_prefix(kSchemeBytes);
   while (value.starts_with(' ')) value.remove_prefix(1);
   return value;
@@ -142,27 +134,27 @@ struct Pipeline::KnownHeaders {
 
   std::string_view* slot(std::string_view name) {
     switch (name.size()) {
-      case 4: return same_name(name, "host") ? &host : nullptr;
-      case 9: return same_name(name, "x-api-key") ? &api_key : nullptr;
-      case 10: return same_name(name, "tracestate") ? &tracestate : nullptr;
+      case 4: return equals_ignoring_case(name, "host") ? &host : nullptr;
+      case 9: return equals_ignoring_case(name, "x-api-key") ? &api_key : nullptr;
+      case 10: return equals_ignoring_case(name, "tracestate") ? &tracestate : nullptr;
       case 11:
-        if (same_name(name, "traceparent")) return &traceparent;
-        return same_name(name, "openai-beta") ? &openai_beta : nullptr;
-      case 12: return same_name(name, "x-request-id") ? &request_id : nullptr;
+        if (equals_ignoring_case(name, "traceparent")) return &traceparent;
+        return equals_ignoring_case(name, "openai-beta") ? &openai_beta : nullptr;
+      case 12: return equals_ignoring_case(name, "x-request-id") ? &request_id : nullptr;
       case 13:
-        if (same_name(name, "authorization")) return &authorization;
-        return same_name(name, "cache-control") ? &cache_control : nullptr;
+        if (equals_ignoring_case(name, "authorization")) return &authorization;
+        return equals_ignoring_case(name, "cache-control") ? &cache_control : nullptr;
       case 14:
-        if (same_name(name, "content-length")) return &content_length;
-        return same_name(name, "anthropic-beta") ? &anthropic_beta : nullptr;
+        if (equals_ignoring_case(name, "content-length")) return &content_length;
+        return equals_ignoring_case(name, "anthropic-beta") ? &anthropic_beta : nullptr;
       case 15:
-        if (same_name(name, "idempotency-key")) return &idempotency_key;
-        return same_name(name, "x-forwarded-for") ? &forwarded_for : nullptr;
-      case 16: return same_name(name, "content-encoding") ? &content_encoding : nullptr;
+        if (equals_ignoring_case(name, "idempotency-key")) return &idempotency_key;
+        return equals_ignoring_case(name, "x-forwarded-for") ? &forwarded_for : nullptr;
+      case 16: return equals_ignoring_case(name, "content-encoding") ? &content_encoding : nullptr;
       case 17:
-        if (same_name(name, "transfer-encoding")) return &transfer_encoding;
-        return same_name(name, "anthropic-version") ? &anthropic_version : nullptr;
-      case 22: return same_name(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
+        if (equals_ignoring_case(name, "transfer-encoding")) return &transfer_encoding;
+        return equals_ignoring_case(name, "anthropic-version") ? &anthropic_version : nullptr;
+      case 22: return equals_ignoring_case(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
       default: return nullptr;
     }
   }
@@ -293,7 +285,7 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
     return Error(ErrorCode::invalid_request, "Content-Length and Transfer-Encoding stand side by side");
   }
   if (!known.forwards_ascii()) return Error(ErrorCode::invalid_request, "a forwarded header is not ASCII");
-  if (!known.content_encoding.empty() && !same_name(known.content_encoding, "identity")) {
+  if (!known.content_encoding.empty() && !equals_ignoring_case(known.content_encoding, "identity")) {
     return Error(ErrorCode::invalid_request, "compressed request bodies are not supported",
                  "content-encoding");
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "llhttp.h"
+#include "sentinel/base/ascii.hpp"
 
 namespace sentinel::net {
 namespace {
@@ -16,15 +17,6 @@ constexpr int kMaxInformational = 8;
 constexpr std::size_t kMaxFramingBytes = std::size_t{8} * 1024;
 constexpr std::size_t kUsualHeadBytes = 1024;
 constexpr std::size_t kUsualHeaders = 24;
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
-  const auto same = [](char a, char b) { return lower(a) == b; };
-  return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(), same);
-}
-
-bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 bool is_forbidden_in_value(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -172,7 +164,7 @@ struct ResponseParser::State {
     char* name = text.data() + field.name.begin;
     std::transform(name, name + field.name.size, name, lower);
     const char* value = text.data() + field.value.begin;
-    while (field.value.size > 0 && is_space(value[field.value.size - 1])) --field.value.size;
+    while (field.value.size > 0 && is_blank(value[field.value.size - 1])) --field.value.size;
   }
 
   int on_body(std::string_view bytes) {

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sentinel/base/ascii.hpp"
+
 namespace sentinel::net {
 namespace {
 
@@ -44,18 +46,6 @@ bool skip(std::string_view& rest, std::string_view expected) {
   return true;
 }
 
-std::string_view trimmed(std::string_view value) {
-  const auto is_space = [](char c) { return c == ' ' || c == '\t'; };
-  while (!value.empty() && is_space(value.front())) value.remove_prefix(1);
-  while (!value.empty() && is_space(value.back())) value.remove_suffix(1);
-  return value;
-}
-
-bool is(std::string_view text, std::string_view lower_case) {
-  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
-  return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(), same);
-}
-
 struct Framing {
   std::size_t body_bytes = 0;
   bool has_length = false;
@@ -72,12 +62,14 @@ bool read_length(std::string_view digits, Framing& framing) {
 // Whether a request with this field is still of the plainest kind.
 bool is_plain(const RequestHeader& field, Framing& framing) {
   switch (field.name.size()) {
-    case 6: return !is(field.name, "expect");
-    case 7: return !is(field.name, "upgrade");
-    case 10: return !is(field.name, "connection") || is(field.value, "keep-alive");
-    case 14: return !is(field.name, "content-length") || read_length(field.value, framing);
-    case 16: return !is(field.name, "proxy-connection");
-    case 17: return !is(field.name, "transfer-encoding");
+    case 6: return !equals_ignoring_case(field.name, "expect");
+    case 7: return !equals_ignoring_case(field.name, "upgrade");
+    case 10:
+      return !equals_ignoring_case(field.name, "connection") ||
+             equals_ignoring_case(field.value, "keep-alive");
+    case 14: return !equals_ignoring_case(field.name, "content-length") || read_length(field.value, framing);
+    case 16: return !equals_ignoring_case(field.name, "proxy-connection");
+    case 17: return !equals_ignoring_case(field.name, "transfer-encoding");
     default: return true;
   }
 }
