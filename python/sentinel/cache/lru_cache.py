@@ -351,16 +351,10 @@ class LRUCache(_core.ObjectCache):
         newer = self.peek(key, _NOTHING)
         if newer is not _NOTHING and newer is not seen:  # since this caller looked
             return cast(T, newer)
-        compute = _Compute(self, key, plan)
-        try:
+        with _Compute(self, key, plan) as compute:
             value = fn()
             refuse_coroutine(value, "aget_or_compute, or cache the coroutine function itself")
             compute.keep(value)
-        except Exception as error:
-            compute.failed(error)
-            raise
-        finally:
-            compute.end()
         return value
 
     async def _acompute(
@@ -369,15 +363,9 @@ class LRUCache(_core.ObjectCache):
         newer = self.peek(key, _NOTHING)
         if newer is not _NOTHING and newer is not seen:
             return cast(T, newer)
-        compute = _Compute(self, key, plan)
-        try:
+        with _Compute(self, key, plan) as compute:
             value = await fn()
             compute.keep(value)
-        except Exception as error:
-            compute.failed(error)
-            raise
-        finally:
-            compute.end()
         return value
 
     def _raise_remembered(self, key: Hashable) -> None:
@@ -430,16 +418,23 @@ class _Compute:
                 _core.ObjectCache.delete(cache, key)  # another thread invalidated just now
         cache._tally.computed(seconds, failed=False)
 
-    def failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self._cache._tally.computed(self._seconds(), failed=True)
         if self._plan.cache_errors and self._valid():
             self._cache._errors.set(
                 self._key, error, ttl=self._plan.error_ttl, tags=self._plan.tags
             )
 
-    def end(self) -> None:
-        if self._valid():
-            self._cache._computing.delete(self._key)
+    def __enter__(self) -> _Compute:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if isinstance(error, Exception):
+                self._failed(error)
+        finally:
+            if self._valid():
+                self._cache._computing.delete(self._key)
 
     def _valid(self) -> bool:
         return self._cache._computing.peek(self._key) is self

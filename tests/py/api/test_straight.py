@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,14 @@ def chunked(text: str = "good morning", **more: Any) -> bytes:
 def said(reply: RawReply) -> str:
     text: str = json.loads(reply.body)["choices"][0]["message"]["content"]
     return text
+
+
+@pytest.fixture
+def impatient(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[GatewayServer]:
+    """A gateway that closes a connection as soon as it is quiet."""
+    app = create_app(gateway_settings(upstream.base_url, tmp_path / "data"))
+    with GatewayServer.of(app, app.state.gateway, keep_alive_seconds=0.05) as server:
+        yield server
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -120,13 +128,9 @@ def test_a_client_that_leaves_ends_its_call(
 
 
 def test_a_connection_is_kept_while_its_request_runs_and_closed_when_it_is_quiet(
-    upstream: ScriptedUpstream, tmp_path: Path
+    impatient: GatewayServer,
 ) -> None:
-    app = create_app(gateway_settings(upstream.base_url, tmp_path / "data"))
-    with (
-        GatewayServer.of(app, app.state.gateway, keep_alive_seconds=0.1) as server,
-        RawClient(server.origin) as client,
-    ):
+    with RawClient(impatient.origin) as client:
         client.send(whole("[[head_ms=400 text=late]]"))
         assert said(client.reply()) == "late"
         client.send(whole())
@@ -172,13 +176,9 @@ def test_r6_an_endless_head_behind_a_request_that_runs_ends_the_connection(
 
 
 def test_a_reply_that_the_client_takes_slowly_is_not_cut_by_the_idle_timer(
-    upstream: ScriptedUpstream, tmp_path: Path
+    impatient: GatewayServer, upstream: ScriptedUpstream
 ) -> None:
-    app = create_app(gateway_settings(upstream.base_url, tmp_path / "data"))
-    with (
-        GatewayServer.of(app, app.state.gateway, keep_alive_seconds=0.05) as server,
-        RawClient(server.origin, receive_buffer=4096) as client,
-    ):
+    with RawClient(impatient.origin, receive_buffer=4096) as client:
         client.send(whole("[[size=3000000 chunks=3]]"))
         upstream.wait_until(lambda up: any(call.ended is not None for call in up.calls))
         time.sleep(0.3)  # several times as long as a quiet connection may be
