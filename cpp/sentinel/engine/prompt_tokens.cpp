@@ -37,7 +37,8 @@ PromptTokens count_prompt(Encodings& encodings, const tokens::ModelRules& rules,
   if (!encoding) return {(facts.text_bytes + kBytesPerToken - 1) / kBytesPerToken, true};
   const PromptTexts& prompt = reader.prompt_texts(padded_body);
   std::size_t count = 0;
-  for (const std::string_view text : prompt.texts) count += (*encoding)->count(text);
+  for (const std::string_view text : prompt.texts)
+    count += (*encoding)->count_utf8(text);  // the reader has checked them
   const auto& overhead = choice.overhead;
   const auto messages = static_cast<std::size_t>(prompt.messages);
   if (messages > 0) count += messages * overhead.per_message + overhead.reply;
