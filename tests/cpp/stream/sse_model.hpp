@@ -1,10 +1,12 @@
 // Server-sent events as the standard reads them: the model that SseParser is tested and fuzzed against.
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <ostream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -58,7 +60,12 @@ class Model {
     if (field == "data") data_ += value + "\n", has_data_ = true;
     if (field == "id" && value.find('\0') == std::string::npos) id_ = value;
     const bool digits = !value.empty() && value.find_first_not_of("0123456789") == std::string::npos;
-    if (field == "retry" && digits && value.size() < 20) retry_ = std::stoull(value);
+    if (field == "retry" && digits) take_retry(value);
+  }
+
+  void take_retry(const std::string& digits) {  // zeros in front of it make no number too large
+    std::uint64_t number = 0;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec == std::errc()) retry_ = number;
   }
 
   void dispatch(const std::string& raw) {

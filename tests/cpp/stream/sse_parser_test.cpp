@@ -113,6 +113,7 @@ TEST(SseParser, AnIdWithNulIsIgnoredAndIdsLastUntilTheNext) {
 TEST(SseParser, RetryIsOnlyDigitsThatFit) {
   EXPECT_EQ(data_events("retry: 1500\ndata\n\n").at(0).retry_ms, 1500U);
   EXPECT_EQ(data_events("retry: 18446744073709551615\ndata\n\n").at(0).retry_ms, 18446744073709551615U);
+  EXPECT_EQ(data_events("retry: 000000000000000000000001500\ndata\n\n").at(0).retry_ms, 1500U);
   for (const char* bad :
        {"", "-1", "1.5", " 1", "1e3", "0x1", "18446744073709551616", "99999999999999999999999"}) {
     EXPECT_FALSE(data_events("retry: "s + bad + "\ndata\n\n").at(0).retry_ms) << bad;
