@@ -14,7 +14,7 @@ for source in tests/cpp/fuzz/fuzz_*.cpp; do
   mkdir -p "$corpus"
   [ -d "$seeds" ] || seeds=
   log=build/fuzz/$target.log
-  build/fuzz/"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  build/fuzz/"$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -print_final_stats=1 \
     -verbosity=0 -artifact_prefix=build/fuzz/found/"$target"- "$corpus" ${seeds:+"$seeds"} >"$log" 2>&1 ||
     { tail -n 60 "$log"; exit 1; }
   printf -- '-- %s: %s inputs\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"

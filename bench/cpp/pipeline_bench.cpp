@@ -235,7 +235,7 @@ class Bench {
   SnapshotHolder snapshots_;
   Quotas quotas_{std::chrono::hours{1}, 1};
   cache::ExactCache cache_{{}, 1};
-  Answers answers_{cache_};
+  Answers answers_{cache_, quotas_};
   Encodings encodings_{vocabulary_directory()};
   std::unique_ptr<Pipeline> pipeline_;
   metrics::MetricLane metric_lane_{registry_};

@@ -112,18 +112,23 @@ def issued_key_well_formed(key: str) -> bool:
 class Rules:
     """What a node may take: rates as docs/limits.md writes them, and calls at once (None: any).
 
-    Falsy when it says nothing.
+    Rates in `rates_counting_hits` count answers from the cache, too. Falsy when it says nothing.
     """
 
     rates: tuple[str, ...] = ()
     concurrency: int | None = None
+    rates_counting_hits: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.rates) or self.concurrency is not None
+        return bool(self.rates or self.rates_counting_hits) or self.concurrency is not None
 
     def document(self) -> dict[str, object]:
         """The shape that the engine reads, in its snapshot and in its keys."""
-        return {"rates": list(self.rates), "concurrency": self.concurrency}
+        return {
+            "rates": list(self.rates),
+            "rates_counting_hits": list(self.rates_counting_hits),
+            "concurrency": self.concurrency,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,6 @@ void note(std::string_view directive, Directives& found) {
   const std::string_view name = trimmed(directive.substr(0, equals));
   if (equals_ignoring_case(name, "no-store")) found.no_store = true;
   if (equals_ignoring_case(name, "no-cache")) found.no_cache = true;
-  if (equals_ignoring_case(name, "only-if-cached")) found.only_if_cached = true;
   if (!equals_ignoring_case(name, "max-age")) return;
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view() : trimmed(directive.substr(equals + 1));

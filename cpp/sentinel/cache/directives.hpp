@@ -18,9 +18,8 @@
 namespace sentinel::cache {
 
 struct Directives {
-  bool no_store = false;        // keep nothing of this call, and answer it upstream
-  bool no_cache = false;        // ask upstream; what comes may be stored
-  bool only_if_cached = false;  // no entry: no upstream call either
+  bool no_store = false;  // keep nothing of this call, and answer it upstream
+  bool no_cache = false;  // ask upstream; what comes may be stored
   std::optional<Duration> max_age;
 
   // May an entry answer, as far as its age goes?

@@ -105,32 +105,43 @@ void Answers::plan(Exchange& exchange, RequestReader& reader, std::string_view q
   exchange.plan = std::move(plan);
 }
 
-void Answers::look_up(Exchange& exchange, stream::JsonParser& parser, Instant now) const {
-  if (!exchange.plan || !exchange.plan->keep) return;
+Status Answers::look_up(Exchange& exchange, stream::JsonParser& parser, Instant now) const {
+  if (!exchange.plan || !exchange.plan->keep) return Done{};
   if (exchange.plan->embeddings) return look_up_items(exchange, now);
-  if (exchange.cache_outcome == CacheOutcome::asked) return;
-  answer_with(exchange, cache_.find_any(exchange.plan->key, exchange.plan->form, now), parser, now);
+  if (exchange.cache_outcome == CacheOutcome::asked) return Done{};
+  return answer_with(exchange, cache_.find_any(exchange.plan->key, exchange.plan->form, now), parser, now);
 }
 
-void Answers::look_again(Exchange& exchange, stream::JsonParser& parser, Instant now) const {
-  if (!exchange.plan || !exchange.plan->keep || exchange.plan->embeddings) return;
-  if (exchange.cache_outcome != CacheOutcome::miss) return;
-  answer_with(exchange, cache_.find_after_miss(exchange.plan->key, exchange.plan->form, now), parser, now);
+Status Answers::look_again(Exchange& exchange, stream::JsonParser& parser, Instant now) const {
+  if (!exchange.plan || !exchange.plan->keep || exchange.plan->embeddings) return Done{};
+  if (exchange.cache_outcome != CacheOutcome::miss) return Done{};
+  const CachePlan& plan = *exchange.plan;
+  return answer_with(exchange, cache_.find_after_miss(plan.key, plan.form, now), parser, now);
 }
 
-void Answers::answer_with(Exchange& exchange, const cache::EntryPtr& entry, stream::JsonParser& parser,
-                          Instant now) {
-  if (!entry) return;
+Status Answers::admit(Exchange& exchange, const stream::Usage& usage, std::int64_t worth_micro_usd,
+                      Instant now) const {
+  if (!Quotas::counts_hits(exchange)) return Done{};
+  exchange.most = {usage.prompt + usage.completion, worth_micro_usd};
+  return quotas_.reserve_hit(exchange, now);
+}
+
+Status Answers::answer_with(Exchange& exchange, const cache::EntryPtr& entry, stream::JsonParser& parser,
+                            Instant now) const {
+  if (!entry) return Done{};
   if (exchange.max_age && entry->age(now) > *exchange.max_age) {
     exchange.cache_outcome = CacheOutcome::stale;
-    return;
+    return Done{};
   }
   auto body = body_for(exchange, *entry, parser);
-  if (!body) return;
+  if (!body) return Done{};
+  Status admitted = admit(exchange, entry->usage, entry->cost_micro_usd, now);
+  if (!admitted) return admitted;
   note_hit(exchange, *entry, now);
   const Form form = exchange.plan->form;
   exchange.reply =
       hit_reply(exchange, entry->form == form ? entry->content_type : usual_type(form), std::move(*body));
+  return Done{};
 }
 
 bool Answers::may_keep(const Exchange& exchange) const {
@@ -181,13 +192,13 @@ std::string_view bytes_of(const Digest& digest) {
 }  // namespace
 
 // Only what is missing stays in the body, each item once.
-void Answers::look_up_items(Exchange& exchange, Instant now) const {
+Status Answers::look_up_items(Exchange& exchange, Instant now) const {
   const auto items = cache::EmbeddingItems::read(exchange.body);
   EmbeddingPlan& plan = *exchange.plan->embeddings;
   if (!items || items->count() != plan.keys.size()) {
     exchange.plan->embeddings.reset();
     exchange.plan->keep = false;
-    return;
+    return Done{};
   }
   const bool may_answer = exchange.cache_outcome != CacheOutcome::asked;
   std::unordered_map<std::string_view, std::size_t> asked_before;  // by identity: one item, one vector
@@ -207,10 +218,11 @@ void Answers::look_up_items(Exchange& exchange, Instant now) const {
     plan.asked_as[i] = place->second;
   }
   plan.asked_items.assign(missing.begin(), missing.end());
-  if (missing.empty()) return answer_items(exchange);
-  if (missing.size() == plan.keys.size()) return;
+  if (missing.empty()) return answer_items(exchange, now);
+  if (missing.size() == plan.keys.size()) return Done{};
   auto body = cache::request_with_items(exchange.body, missing);
   if (body) exchange.body = std::move(*body);
+  return Done{};
 }
 
 namespace {
@@ -253,9 +265,11 @@ Assembled assemble(const EmbeddingPlan& plan, const std::vector<std::string>& fr
 
 }  // namespace
 
-void Answers::answer_items(Exchange& exchange) const {
+Status Answers::answer_items(Exchange& exchange, Instant now) const {
   const EmbeddingPlan& plan = *exchange.plan->embeddings;
   Assembled assembled = assemble(plan, {}, model_in(*plan.found.front()), 0);
+  Status admitted = admit(exchange, assembled.usage, assembled.saved_micro_usd, now);
+  if (!admitted) return admitted;
   const cache::Entry& first = *plan.found.front();
   exchange.verdict = CacheVerdict::hit_exact;
   exchange.cache_outcome = CacheOutcome::hit;
@@ -264,6 +278,7 @@ void Answers::answer_items(Exchange& exchange) const {
   exchange.usage = assembled.usage;
   exchange.saved_micro_usd = assembled.saved_micro_usd;
   exchange.reply = hit_reply(exchange, "application/json", std::move(assembled.body));
+  return Done{};
 }
 
 Result<std::string> Answers::complete(Exchange& exchange, std::string body, stream::JsonParser& parser,

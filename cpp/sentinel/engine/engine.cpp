@@ -101,9 +101,9 @@ Status Engine::open() {
   cache::ExactCacheBounds bounds;
   bounds.max_bytes = snapshot->cache_bytes;
   cache_ = std::make_unique<cache::ExactCache>(bounds, next_seed());
-  answers_ = std::make_unique<Answers>(*cache_);
+  answers_ = std::make_unique<Answers>(*cache_, *quotas_);
   encodings_ = std::make_unique<Encodings>(options_.vocabulary_directory);
-  if (snapshot->limits_sending()) encodings_->load_all();  // before traffic, not in its way
+  if (snapshot->limits_use()) encodings_->load_all();  // before traffic, not in its way
   pipeline_ = std::make_unique<Pipeline>(
       PipelineParts{*keys_, snapshots_, *sink_, labels_, *quotas_, *answers_, *encodings_});
   state_file_ = std::make_unique<StateFile>(options_.data_dir + "/state");

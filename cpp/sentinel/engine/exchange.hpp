@@ -123,9 +123,11 @@ struct Exchange {
   std::string body;  // as it goes upstream, but for the model's name
 
   // what it may take
+  const RuleSet* end_user_rules = nullptr;
+  std::string end_user_node;  // the id of the end user's buckets, where rules stand for them
   std::optional<CachePlan> plan;
-  std::optional<limit::Reservation> entry_reservation;    // requests and concurrency
-  std::optional<limit::Reservation> sending_reservation;  // tokens and money
+  std::optional<limit::Reservation> entry_reservation;  // requests and concurrency
+  std::optional<limit::Reservation> use_reservation;    // tokens and money
   std::optional<limit::Reservation> credential_reservation;
   Prediction most;           // what is reserved; counted only where a limit asks
   limit::Headroom headroom;  // the tightest limits, for the reply
@@ -170,6 +172,11 @@ struct Exchange {
   std::optional<Duration> answer_ttl;  // of a hit
   std::optional<Duration> answer_age;
   std::string answer_target;  // of an answer that another exchange's call gave
+
+  // What others asked for, now or before, costs nothing.
+  bool is_own_call() const {
+    return verdict == journal::CacheVerdict::miss || verdict == journal::CacheVerdict::bypass;
+  }
 
   // The reply that ends the exchange without an upstream call (a refusal, the model list).
   std::optional<Reply> reply;

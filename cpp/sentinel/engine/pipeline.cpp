@@ -213,9 +213,8 @@ Status Pipeline::govern(Lane& lane, Exchange& exchange, const RequestHead& head,
   Status entered = enter(exchange, now);  // 3 check: requests and concurrency taken
   if (!entered) return entered;
   parts_.answers.plan(exchange, lane.requests, head.query, known.cache_control);
-  parts_.answers.look_up(exchange, lane.answers, now);  // 4 exact look-up
+  return parts_.answers.look_up(exchange, lane.answers, now);  // 4 exact look-up
   // 6 semantic look-up: the seat of its issue
-  return Done{};
 }
 
 // Whoever guesses keys is stopped by address, whatever becomes of the request (S14).
@@ -356,22 +355,32 @@ std::int64_t dearest_cost(const Exchange& exchange, std::int64_t prompt, std::in
 
 }  // namespace
 
-Status Pipeline::admit(Lane& lane, Exchange& exchange, Instant now) const {
+// What the call may use at most: its prompt as we count it, and all the output that it may ask for.
+void Pipeline::predict(Lane& lane, Exchange& exchange) const {
   exchange.body.reserve(exchange.body.size() + kBodyPadding);
-  if (Quotas::limits_sending(exchange)) {
-    const PromptTokens prompt = count_prompt(parts_.encodings, exchange.snapshot->model_rules, lane.requests,
-                                             exchange.facts, exchange.body);
-    exchange.prompt_tokens = prompt.count;
-    const bool generates = exchange.endpoint != Endpoint::embeddings;
-    const std::int64_t each =
-        exchange.facts.max_output_tokens.value_or(exchange.route->default_output_tokens);
-    const std::int64_t output = generates ? each * exchange.facts.choices : 0;
-    exchange.most = {prompt.count + output, dearest_cost(exchange, prompt.count, output)};
-    Status reserved = parts_.quotas.reserve_sending(exchange, now);
+  const PromptTokens prompt = count_prompt(parts_.encodings, exchange.snapshot->model_rules, lane.requests,
+                                           exchange.facts, exchange.body);
+  exchange.prompt_tokens = prompt.count;
+  const bool generates = exchange.endpoint != Endpoint::embeddings;
+  const std::int64_t each = exchange.facts.max_output_tokens.value_or(exchange.route->default_output_tokens);
+  const std::int64_t output = generates ? each * exchange.facts.choices : 0;
+  exchange.most = {prompt.count + output, dearest_cost(exchange, prompt.count, output)};
+}
+
+Status Pipeline::admit(Lane& lane, Exchange& exchange, Instant now) const {
+  if (Quotas::limits_use(exchange)) {
+    predict(lane, exchange);
+    Status reserved = parts_.quotas.reserve_use(exchange, now);
     if (!reserved) return reserved;
   }
   if (exchange.withholds_usage) exchange.body = with_usage_requested(exchange.body, exchange.facts);
   return Done{};
+}
+
+Status Pipeline::admit_follower(Lane& lane, Exchange& exchange, Instant now) const {
+  if (!Quotas::counts_hits(exchange)) return Done{};
+  predict(lane, exchange);
+  return parts_.quotas.reserve_hit(exchange, now);
 }
 
 namespace {
@@ -381,11 +390,6 @@ namespace {
 bool is_recorded(const Exchange& exchange) {
   if (exchange.endpoint == Endpoint::models) return false;
   return exchange.principal || exchange.snapshot->insecure;
-}
-
-// What others asked for, now or before, costs nothing.
-bool is_own_call(const Exchange& exchange) {
-  return exchange.verdict == journal::CacheVerdict::miss || exchange.verdict == journal::CacheVerdict::bypass;
 }
 
 }  // namespace
@@ -401,7 +405,7 @@ void Pipeline::finish(Lane& lane, Exchange& exchange, Instant now) {
 }
 
 void Pipeline::price(Exchange& exchange) const {
-  if (std::exchange(exchange.priced, true) || !is_own_call(exchange)) return;
+  if (std::exchange(exchange.priced, true) || !exchange.is_own_call()) return;
   if (!exchange.usage && exchange.billable) estimate_usage(exchange);
   if (!exchange.usage) return;
   const Price* price = exchange.snapshot->price_of(exchange.upstream_model);
@@ -443,7 +447,7 @@ void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
       sample.upstream = upstream;
     }
   }
-  if (exchange.usage && is_own_call(exchange)) {
+  if (exchange.usage && exchange.is_own_call()) {
     const stream::Usage& usage = *exchange.usage;
     sample.tokens = {usage.prompt, usage.completion, usage.cached, usage.cache_write, usage.reasoning};
   }

@@ -81,6 +81,8 @@ class Pipeline {
 
   // Before the upstream call that the exchange pays for; an error ends it.
   Status admit(Lane& lane, Exchange& exchange, Instant now) const;
+  // Before it shares another's call: what rules that count hits ask of it.
+  Status admit_follower(Lane& lane, Exchange& exchange, Instant now) const;
 
   // What an answer cost, once its usage is known; finish() does it if nobody has.
   void price(Exchange& exchange) const;
@@ -108,6 +110,7 @@ class Pipeline {
   Status identify(Exchange& exchange, const KnownHeaders& known) const;
   Status check(Exchange& exchange) const;
   Status enter(Exchange& exchange, Instant now) const;
+  void predict(Lane& lane, Exchange& exchange) const;
   void estimate_usage(Exchange& exchange) const;
   void count(Lane& lane, const Exchange& exchange, Instant now) const;
   void record(Exchange& exchange, Instant now);

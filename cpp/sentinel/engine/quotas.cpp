@@ -1,7 +1,10 @@
 #include "sentinel/engine/quotas.hpp"
 
+#include <span>
 #include <variant>
 #include <vector>
+
+#include "sentinel/base/digest.hpp"
 
 namespace sentinel::engine {
 namespace {
@@ -10,23 +13,47 @@ using limit::Want;
 
 using Wants = std::vector<Want>;
 
+struct Node {
+  const RuleSet& rules;
+  std::string_view id;
+  bool spare = false;
+
+  void want(Wants& wants, const limit::Rule& rule, std::int64_t cost) const {
+    wants.push_back({id, rule, cost, spare});
+  }
+};
+
+std::span<const std::string> accounts_of(const Exchange& exchange) {
+  static const std::string kDefault(kDefaultAccount);
+  if (exchange.principal) return exchange.principal->accounts;
+  return {&kDefault, 1};
+}
+
 // Every node of the exchange's path that has rules.
 template <class Visit>
 void for_each_node(const Exchange& exchange, const Visit& visit) {
   const Snapshot& snapshot = *exchange.snapshot;
-  if (exchange.principal) {
-    if (!snapshot.account_rules.empty()) {
-      for (const std::string& account : exchange.principal->accounts) {
-        const RuleSet* rules = snapshot.rules_of_account(account);
-        if (rules != nullptr) visit(*rules);
-      }
+  const auto visit_rules = [&visit](const RuleSet& rules) {
+    if (!rules.empty()) visit(Node{rules, rules.id});
+  };
+  if (!snapshot.account_rules.empty()) {
+    for (const std::string& account : accounts_of(exchange)) {
+      const RuleSet* rules = snapshot.rules_of_account(account);
+      if (rules != nullptr) visit_rules(*rules);
     }
-    if (!exchange.principal->rules.empty()) visit(exchange.principal->rules);
-  } else {
-    const RuleSet* rules = snapshot.rules_of_account(kDefaultAccount);
-    if (rules != nullptr) visit(*rules);
   }
-  if (!exchange.route->rules.empty()) visit(exchange.route->rules);
+  if (exchange.end_user_rules != nullptr) visit(Node{*exchange.end_user_rules, exchange.end_user_node, true});
+  if (exchange.principal) visit_rules(exchange.principal->rules);
+  visit_rules(exchange.route->rules);
+}
+
+void find_end_user(Exchange& exchange) {
+  if (exchange.facts.end_user.empty()) return;
+  exchange.end_user_rules = exchange.snapshot->rules_of_end_user(accounts_of(exchange));
+  if (exchange.end_user_rules == nullptr) return;
+  constexpr std::size_t kDigestBytes = 16;
+  const Digest digest = sha256(exchange.facts.end_user);
+  exchange.end_user_node = exchange.end_user_rules->id + '#' + to_hex(std::span(digest).first(kDigestBytes));
 }
 
 metrics::LimitName limit_name(limit::Kind kind) {
@@ -87,42 +114,70 @@ Status Quotas::take_address(const Snapshot& snapshot, std::string_view peer, std
 }
 
 Status Quotas::take_entry(Exchange& exchange, Instant now) {
+  find_end_user(exchange);
   Wants wants;
-  for_each_node(exchange, [&wants](const RuleSet& node) {
-    for (const limit::Rule& rule : node.on_entry) wants.push_back({node.id, rule, 1});
+  for_each_node(exchange, [&wants](const Node& node) {
+    for (const limit::Rule& rule : node.rules.on_entry) node.want(wants, rule, 1);
   });
   if (wants.empty()) return Done{};
   return take(limits_, wants, exchange, exchange.entry_reservation, now);
 }
 
-bool Quotas::limits_sending(const Exchange& exchange) {
-  bool limited = exchange.route->limits_sending();
-  for_each_node(exchange, [&limited](const RuleSet& node) { limited = limited || !node.on_sending.empty(); });
+bool Quotas::limits_use(const Exchange& exchange) {
+  bool limited = exchange.route->limits_use();
+  for_each_node(exchange, [&limited](const Node& node) { limited = limited || node.rules.limits_use(); });
   return limited;
+}
+
+bool Quotas::counts_hits(const Exchange& exchange) {
+  bool counts = false;
+  for_each_node(exchange,
+                [&counts](const Node& node) { counts = counts || !node.rules.on_answering.empty(); });
+  return counts;
 }
 
 namespace {
 
-void want_sending(Wants& wants, const RuleSet& node, const Prediction& most) {
-  for (const limit::Rule& rule : node.on_sending) {
+void want_use(Wants& wants, const Node& node, const std::vector<limit::Rule>& rules, const Prediction& most) {
+  for (const limit::Rule& rule : rules) {
     const bool money = kind_of(rule) == limit::Kind::money;
-    wants.push_back({node.id, rule, money ? most.micro_usd : most.tokens});
+    node.want(wants, rule, money ? most.micro_usd : most.tokens);
   }
 }
 
+// Rules that count hits count what the answer would have cost.
 limit::Actual used_by(const Exchange& exchange) {
   if (!exchange.usage) return {};
-  return {exchange.usage->prompt + exchange.usage->completion, exchange.cost_micro_usd};
+  const std::int64_t worth = exchange.is_own_call() ? exchange.cost_micro_usd : exchange.saved_micro_usd;
+  return {exchange.usage->prompt + exchange.usage->completion, worth};
 }
 
 }  // namespace
 
-Status Quotas::reserve_sending(Exchange& exchange, Instant now) {
+Status Quotas::reserve_use(Exchange& exchange, Instant now) {
+  give_back_use(exchange, now);
   Wants wants;
-  for_each_node(exchange,
-                [&wants, &exchange](const RuleSet& node) { want_sending(wants, node, exchange.most); });
+  for_each_node(exchange, [&wants, &exchange](const Node& node) {
+    want_use(wants, node, node.rules.on_sending, exchange.most);
+    want_use(wants, node, node.rules.on_answering, exchange.most);
+  });
   if (wants.empty()) return Done{};
-  return take(limits_, wants, exchange, exchange.sending_reservation, now);
+  return take(limits_, wants, exchange, exchange.use_reservation, now);
+}
+
+Status Quotas::reserve_hit(Exchange& exchange, Instant now) {
+  give_back_use(exchange, now);
+  Wants wants;
+  for_each_node(exchange, [&wants, &exchange](const Node& node) {
+    want_use(wants, node, node.rules.on_answering, exchange.most);
+  });
+  if (wants.empty()) return Done{};
+  return take(limits_, wants, exchange, exchange.use_reservation, now);
+}
+
+void Quotas::give_back_use(Exchange& exchange, Instant now) {
+  if (exchange.use_reservation) limits_.refund(*exchange.use_reservation, now);
+  exchange.use_reservation.reset();
 }
 
 std::optional<Duration> Quotas::take_credential(Exchange& exchange, const RuleSet& credential, Instant now) {
@@ -130,8 +185,9 @@ std::optional<Duration> Quotas::take_credential(Exchange& exchange, const RuleSe
   exchange.credential_reservation.reset();
   if (credential.empty()) return std::nullopt;
   Wants wants;
-  for (const limit::Rule& rule : credential.on_entry) wants.push_back({credential.id, rule, 1});
-  want_sending(wants, credential, exchange.most);
+  const Node node{credential, credential.id};
+  for (const limit::Rule& rule : credential.on_entry) node.want(wants, rule, 1);
+  want_use(wants, node, credential.on_sending, exchange.most);
   auto answer = limits_.reserve(wants, now);
   if (const auto* refusal = std::get_if<limit::Refusal>(&answer)) return refusal->retry_after;
   exchange.credential_reservation = std::get<limit::Grant>(answer).reservation;
@@ -146,12 +202,9 @@ void Quotas::settle(Exchange& exchange, Instant now) {
   }
   if (exchange.credential_reservation)
     limits_.settle(*exchange.credential_reservation, used_by(exchange), now);
-  if (!exchange.sending_reservation) return;
-  if (exchange.usage) {
-    limits_.settle(*exchange.sending_reservation, used_by(exchange), now);
-  } else {
-    limits_.refund(*exchange.sending_reservation, now);
-  }
+  if (!exchange.use_reservation) return;
+  if (!exchange.usage) return give_back_use(exchange, now);
+  limits_.settle(*exchange.use_reservation, used_by(exchange), now);
 }
 
 void Quotas::tick(Instant now) {

@@ -1,11 +1,12 @@
 // All limits of the process as the pipeline asks them: by address, on entry, before sending; and their end.
 //
-// Contract: the path of an exchange is its accounts from the root, its key, its route. take_entry charges requests and
-// takes the slots of concurrent calls of the whole path in one step; reserve_sending does the same with tokens and money.
-// Whatever was taken is in the exchange and ends in settle(), once: what was used replaces what was reserved, or nothing
+// Contract: the path of an exchange is its accounts from the root, its end user where its account limits those, its key,
+// its route. take_entry charges requests and takes the slots of concurrent calls of the whole path in one step;
+// reserve_use does the same with tokens and money for what goes upstream, reserve_hit for what a kept or running answer
+// serves, by the rules that count hits. Whatever was taken is in the exchange and ends in settle(), once: what was used replaces what was reserved, or nothing
 // was (not billable) and it comes back. The tightest limits go into the exchange's headroom, for the reply's headers.
 // State: owed amounts survive a restart as snapshot() text. Addresses have a table of their own, so that a flood of them
-// costs no account its bucket, and are not kept.
+// costs no account its bucket, and are not kept. End users are known by a digest of their name, which is personal.
 // Cost: nothing where no rule stands. Thread rule: any thread. Failure rule: a refusal is an Error with its Retry-After.
 #pragma once
 
@@ -27,8 +28,11 @@ class Quotas {
                       Instant now);
   Status take_entry(Exchange& exchange, Instant now);
   // Whether any rule asks for tokens or money: only then they must be counted.
-  static bool limits_sending(const Exchange& exchange);
-  Status reserve_sending(Exchange& exchange, Instant now);
+  static bool limits_use(const Exchange& exchange);
+  static bool counts_hits(const Exchange& exchange);
+  // As much as the exchange's `most` says; what it holds already comes back before.
+  Status reserve_use(Exchange& exchange, Instant now);
+  Status reserve_hit(Exchange& exchange, Instant now);
   // Of the credential for the next attempt; what an earlier attempt held of another ends. Nothing, or how long to wait.
   std::optional<Duration> take_credential(Exchange& exchange, const RuleSet& credential, Instant now);
   void settle(Exchange& exchange, Instant now);
@@ -39,6 +43,8 @@ class Quotas {
   limit::TableStats stats() const { return limits_.stats(); }
 
  private:
+  void give_back_use(Exchange& exchange, Instant now);
+
   limit::LimitTable limits_;
   limit::LimitTable addresses_;
 };

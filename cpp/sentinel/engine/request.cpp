@@ -249,6 +249,24 @@ Status refuse_references(element input) {
   return Done{};
 }
 
+Status read_end_user(element value, std::string_view name, RequestFacts& facts) {
+  std::string_view user;
+  if (value.is_null()) return Done{};
+  if (value.get_string().get(user) != simdjson::SUCCESS)
+    return invalid(std::string(name) + " must be a string", name);
+  facts.end_user = user;
+  return Done{};
+}
+
+Status read_metadata(element value, RequestFacts& facts) {
+  object members;
+  element user;
+  if (value.get_object().get(members) != simdjson::SUCCESS ||
+      members["user_id"].get(user) != simdjson::SUCCESS)
+    return Done{};
+  return read_end_user(user, "metadata.user_id", facts);
+}
+
 // What the gateway itself must understand of one top-level member; everything else passes as it is.
 Status read_member(Endpoint endpoint, std::string_view name, element value, RequestFacts& facts) {
   if (name == "model") return read_model(value, facts);
@@ -265,7 +283,13 @@ Status read_member(Endpoint endpoint, std::string_view name, element value, Requ
     if (name == "background") return read_background(value);
     if (name == "input") return refuse_references(value);
   }
-  if (endpoint == Endpoint::messages && name == "container") return refuse_stored(value, name);
+  if (endpoint == Endpoint::messages) {
+    if (name == "container") return refuse_stored(value, name);
+    if (name == "metadata") return read_metadata(value, facts);
+    return Done{};
+  }
+  if (name == "safety_identifier" || (name == "user" && facts.end_user.empty()))
+    return read_end_user(value, name, facts);
   return Done{};
 }
 

@@ -23,6 +23,7 @@ namespace sentinel::engine {
 
 struct RequestFacts {
   std::string model;
+  std::string end_user;  // for whom the application asks, as it names them; empty: it does not say
   bool stream = false;
   bool has_stream_options = false;
   std::optional<bool> include_usage;              // as the client wrote it

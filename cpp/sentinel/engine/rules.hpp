@@ -1,8 +1,8 @@
 // The limits of one node (an account, a key, a route, a credential), split by when they are asked.
 //
 // Contract: `id` names the node's buckets in the limit table, with a prefix that says what kind of node it is, so that an
-// account and a key of one name never share. At most kMaxRules rules on a node: a path of six nodes then fits the
-// table's kMaxWants. Failure rule: read_rules names the member at fault.
+// account and a key of one name never share. At most kMaxRules rules on a node: a path of seven nodes (four accounts, end
+// user, key, route) then fits the table's kMaxWants. Failure rule: read_rules names the member at fault.
 #pragma once
 
 #include <string>
@@ -20,8 +20,11 @@ struct RuleSet {
   std::string id;
   std::vector<limit::Rule> on_entry;    // requests and concurrency: every request takes them
   std::vector<limit::Rule> on_sending;  // tokens and money: only what goes upstream takes them
+  std::vector<limit::Rule>
+      on_answering;  // tokens and money of rules that count hits: kept answers take them, too
 
-  bool empty() const { return on_entry.empty() && on_sending.empty(); }
+  bool empty() const { return on_entry.empty() && !limits_use(); }
+  bool limits_use() const { return !on_sending.empty() || !on_answering.empty(); }
 };
 
 // `path` is where the rules stand in the document, for the error.

@@ -154,7 +154,7 @@ void Runner::receive(std::unique_ptr<Live> live) {
     return retire(std::move(live));
   }
   if (join(live)) return;
-  if (answer_from_cache(*live)) return retire(std::move(live));
+  if (answer_from_cache(live)) return;
   begin_call(std::move(live));
 }
 
@@ -164,6 +164,11 @@ bool Runner::join(std::unique_ptr<Live>& live) {
   if (!shares(exchange)) return false;
   const CallPtr call = flights_.find(flight_key(exchange), form_of(exchange));
   if (!call || call->cancelled || (!exchange.facts.stream && !call->keeps)) return false;
+  Status admitted = pipeline_.admit_follower(lane_, exchange, loop_.instant());
+  if (!admitted) {
+    refuse(std::move(live), std::move(admitted.error()));
+    return true;
+  }
   const auto consumer = call->flight().join(form_of(exchange), call->commands);
   if (!consumer) return false;
   exchange.verdict = journal::CacheVerdict::follow;
@@ -176,24 +181,31 @@ bool Runner::join(std::unique_ptr<Live>& live) {
 }
 
 // The answer that it missed may have come between its decision and now, and its flight be gone.
-bool Runner::answer_from_cache(Live& live) {
-  Exchange& exchange = *live.exchange;
+bool Runner::answer_from_cache(std::unique_ptr<Live>& live) {
+  Exchange& exchange = *live->exchange;
   if (!shares(exchange)) return false;
-  pipeline_.answers().look_again(exchange, lane_.answers, loop_.instant());
+  Status looked = pipeline_.answers().look_again(exchange, lane_.answers, loop_.instant());
+  if (!looked) {
+    refuse(std::move(live), std::move(looked.error()));
+    return true;
+  }
   if (!exchange.reply) return false;
   exchange.status = exchange.reply->status;
-  settle(live);
-  live.client->reply(std::move(*exchange.reply));
+  settle(*live);
+  live->client->reply(std::move(*exchange.reply));
+  retire(std::move(live));
   return true;
+}
+
+void Runner::refuse(std::unique_ptr<Live> live, Error error) {
+  live->exchange->outcome = journal::Outcome::refused;
+  conclude(*live, std::move(error));
+  retire(std::move(live));
 }
 
 void Runner::begin_call(std::unique_ptr<Live> live) {
   Status admitted = pipeline_.admit(lane_, *live->exchange, loop_.instant());  // 7 admit
-  if (!admitted) {
-    live->exchange->outcome = journal::Outcome::refused;
-    conclude(*live, std::move(admitted.error()));
-    return retire(std::move(live));
-  }
+  if (!admitted) return refuse(std::move(live), std::move(admitted.error()));
   Live& leader = *live;
   const auto call = std::make_shared<Call>(*this, std::move(live), loop_.executor());
   leader.call = call;

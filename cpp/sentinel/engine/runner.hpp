@@ -79,7 +79,8 @@ class Runner {
   void enroll(Live& live);
   void receive(std::unique_ptr<Live> live);
   bool join(std::unique_ptr<Live>& live);
-  bool answer_from_cache(Live& live);
+  bool answer_from_cache(std::unique_ptr<Live>& live);
+  void refuse(std::unique_ptr<Live> live, Error error);
   void begin_call(std::unique_ptr<Live> live);
 
   // Its upstream call.

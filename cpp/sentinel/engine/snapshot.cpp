@@ -456,6 +456,9 @@ class SnapshotReader {
       auto rules = read_rules(given["rules"], "account:" + id, "accounts." + id);
       if (!rules) return std::move(rules.error());
       if (!rules->empty()) snapshot_->account_rules.insert_or_assign(id, std::move(*rules));
+      rules = read_rules(given["end_user_rules"], "end-user:" + id, "accounts." + id + ".end_users");
+      if (!rules) return std::move(rules.error());
+      if (!rules->empty()) snapshot_->end_user_rules.insert_or_assign(id, std::move(*rules));
     }
     return Done{};
   }
@@ -517,24 +520,34 @@ const Route* Snapshot::find_route(std::string_view model) const {
   return place == nullptr ? nullptr : routes[*place].get();
 }
 
-bool Route::limits_sending() const {
-  const auto limited = [](const RuleSet& credential) { return !credential.on_sending.empty(); };
-  return !rules.on_sending.empty() || std::any_of(targets.begin(), targets.end(), [&](const Target& target) {
-    const auto& credentials = target.upstream->credential_rules;
-    return std::any_of(credentials.begin(), credentials.end(), limited);
-  });
+bool Route::limits_use() const {
+  const auto limited = [](const RuleSet& credential) { return credential.limits_use(); };
+  return rules.limits_use() || std::any_of(targets.begin(), targets.end(), [&](const Target& target) {
+           const auto& credentials = target.upstream->credential_rules;
+           return std::any_of(credentials.begin(), credentials.end(), limited);
+         });
 }
 
-bool Snapshot::limits_sending() const {
-  const auto by_account = [](const auto& entry) { return !entry.second.on_sending.empty(); };
-  const auto by_route = [](const auto& route) { return route->limits_sending(); };
+bool Snapshot::limits_use() const {
+  const auto by_account = [](const auto& entry) { return entry.second.limits_use(); };
+  const auto by_route = [](const auto& route) { return route->limits_use(); };
   return std::any_of(account_rules.begin(), account_rules.end(), by_account) ||
+         std::any_of(end_user_rules.begin(), end_user_rules.end(), by_account) ||
          std::any_of(routes.begin(), routes.end(), by_route);
 }
 
 const RuleSet* Snapshot::rules_of_account(const std::string& account) const {
   const auto known = account_rules.find(account);
   return known == account_rules.end() ? nullptr : &known->second;
+}
+
+const RuleSet* Snapshot::rules_of_end_user(std::span<const std::string> accounts) const {
+  if (end_user_rules.empty()) return nullptr;
+  for (auto account = accounts.rbegin(); account != accounts.rend(); ++account) {
+    const auto known = end_user_rules.find(*account);
+    if (known != end_user_rules.end()) return &known->second;
+  }
+  return nullptr;
 }
 
 const Price* Snapshot::price_of(std::string_view model) const {

@@ -87,7 +87,7 @@ struct Route {
   std::string version;  // what an answer depends on beside the request: other targets, other answers
   metrics::LabelId metric_id = metrics::kUnknown;
 
-  bool limits_sending() const;  // whether it, or a credential of its targets, limits tokens or money
+  bool limits_use() const;  // whether it, or a credential of its targets, limits tokens or money
 };
 
 // Micro-USD per 1,000,000 tokens of each kind.
@@ -133,8 +133,10 @@ class Snapshot {
 
   const Route* find_route(std::string_view model) const;
   const RuleSet* rules_of_account(const std::string& account) const;
+  // Of each end user of a call that the path of accounts pays for: those of the nearest account that has some.
+  const RuleSet* rules_of_end_user(std::span<const std::string> accounts) const;
   const Price* price_of(std::string_view model) const;
-  bool limits_sending() const;  // whether any account or route limits tokens or money
+  bool limits_use() const;  // whether any account or route limits tokens or money
 
   // Gives routes and targets their metric labels; once, before the snapshot is shared.
   void intern_labels(metrics::LabelNames& names);
@@ -145,7 +147,8 @@ class Snapshot {
   std::vector<std::unique_ptr<Upstream>> upstreams;
   std::vector<std::unique_ptr<Route>> routes;  // in the document's order
   std::string price_version;
-  std::unordered_map<std::string, RuleSet> account_rules;  // of accounts that have some
+  std::unordered_map<std::string, RuleSet> account_rules;   // of accounts that have some
+  std::unordered_map<std::string, RuleSet> end_user_rules;  // of each end user, by account
   RuleSet address_rules;
   TrustedProxies trusted_proxies;
   std::size_t cache_bytes = 0;

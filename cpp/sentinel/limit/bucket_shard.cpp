@@ -13,15 +13,15 @@ Duration truly_full_at(const Bucket& bucket) {
 
 }  // namespace
 
-Bucket* BucketShard::find_or_make(const BucketKey& key, const Rule& rule, Instant now) {
+Bucket* BucketShard::find_or_make(const BucketKey& key, const Rule& rule, bool spare, Instant now) {
   if (Bucket* found = find(key)) return found;
-  if (index_.size() >= max_buckets_ && !make_room(now.monotonic)) return nullptr;
-  auto made =
-      std::make_unique<Bucket>(Bucket{std::string(key.id), rule, key.hash, {}, {}, 0, {}, next_number_++});
+  if (index_.size() >= max_buckets_ && !make_room(spare, now.monotonic)) return nullptr;
+  auto made = std::make_unique<Bucket>(
+      Bucket{std::string(key.id), rule, key.hash, {}, {}, 0, {}, next_number_++, spare});
   made->gcra.as_of = now.monotonic;
   made->full_at_least = now.monotonic;
   Bucket* bucket = made.get();
-  soonest_.emplace(Place{bucket->full_at_least, bucket->number}, std::move(made));
+  order_of(*bucket).emplace(Place{bucket->full_at_least, bucket->number}, std::move(made));
   index_.insert(*bucket);
   return bucket;
 }
@@ -34,17 +34,22 @@ void BucketShard::touch(Bucket& bucket) {
 }
 
 void BucketShard::drop_full(Duration now, std::size_t most) {
+  drop_full(spare_, now, most);
+  drop_full(kept_, now, most);
+}
+
+void BucketShard::drop_full(Order& order, Duration now, std::size_t& most) {
   for (; most > 0; --most) {
-    Bucket* bucket = soonest();
+    Bucket* bucket = soonest(order);
     if (bucket == nullptr || bucket->full_at_least > now) return;
     drop(*bucket);
   }
 }
 
 // The bucket that will truly be full first. Nothing if there is none that may be dropped.
-Bucket* BucketShard::soonest() {
-  while (!soonest_.empty()) {
-    Bucket* bucket = soonest_.begin()->second.get();
+Bucket* BucketShard::soonest(Order& order) {
+  while (!order.empty()) {
+    Bucket* bucket = order.begin()->second.get();
     const Duration truth = truly_full_at(*bucket);
     if (truth > bucket->full_at_least) {
       place(*bucket, truth);
@@ -55,24 +60,28 @@ Bucket* BucketShard::soonest() {
   return nullptr;
 }
 
-bool BucketShard::make_room(Duration now) {
-  Bucket* bucket = soonest();
+bool BucketShard::make_room(bool spare, Duration now) {
+  Bucket* bucket = soonest(spare_);
+  if (bucket == nullptr) bucket = soonest(kept_);
   if (bucket == nullptr) return false;
-  if (bucket->full_at_least > now) ++forgiven_;
+  const bool in_debt = bucket->full_at_least > now;
+  if (in_debt && spare && !bucket->spare) return false;
+  if (in_debt) ++forgiven_;
   drop(*bucket);
   return true;
 }
 
 void BucketShard::place(Bucket& bucket, Duration full_at) {
-  auto entry = soonest_.extract(Place{bucket.full_at_least, bucket.number});
+  Order& order = order_of(bucket);
+  auto entry = order.extract(Place{bucket.full_at_least, bucket.number});
   bucket.full_at_least = full_at;
   entry.key() = Place{full_at, bucket.number};
-  soonest_.insert(std::move(entry));
+  order.insert(std::move(entry));
 }
 
 void BucketShard::drop(Bucket& bucket) {
   index_.erase(bucket);
-  soonest_.erase(Place{bucket.full_at_least, bucket.number});
+  order_of(bucket).erase(Place{bucket.full_at_least, bucket.number});
 }
 
 }  // namespace sentinel::limit

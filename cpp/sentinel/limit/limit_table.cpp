@@ -295,7 +295,8 @@ Taken LimitTable::State::take(std::span<const Want> wants, Duration now, Mode mo
   const ShardLocks locks(shards, path.mask);
   Visits visits;
   for (std::size_t i = 0; i < wants.size(); ++i) {
-    Bucket* bucket = shard_of(path.keys[i].hash).find_or_make(path.keys[i], wants[i].rule, {now, {}});
+    Bucket* bucket =
+        shard_of(path.keys[i].hash).find_or_make(path.keys[i], wants[i].rule, wants[i].spare, {now, {}});
     if (bucket == nullptr) {
       leave(visits);
       return busy();
@@ -458,7 +459,7 @@ std::string LimitTable::snapshot(Instant now) const {
     const Rate* rate = std::get_if<Rate>(&bucket.rule);
     if (rate == nullptr) return;
     const Int128 debt = owed(bucket, *rate, now.monotonic);
-    if (debt > 0) saved.buckets.push_back({bucket.id, *rate, debt});
+    if (debt > 0) saved.buckets.push_back({bucket.id, *rate, debt, bucket.spare});
   };
   for (BucketShard& shard : state_->shards) {
     const std::lock_guard lock(shard.mutex);
@@ -477,7 +478,7 @@ Status LimitTable::restore(std::string_view bytes, Instant now) {
     const BucketKey key = state_->key_of(entry.id, entry.rate);
     BucketShard& shard = state_->shard_of(key.hash);
     const std::lock_guard lock(shard.mutex);
-    Bucket* bucket = shard.find_or_make(key, entry.rate, now);
+    Bucket* bucket = shard.find_or_make(key, entry.rate, entry.spare, now);
     if (bucket == nullptr)
       continue;  // every bucket of the shard has open reservations: newer debts than this one
     const Rate& rate = std::get<Rate>(bucket->rule);

@@ -15,8 +15,9 @@
 // - The bound of gcra.hpp holds per bucket. A changed amount or burst keeps the bucket; a changed period is another one.
 // - Bounded: at most max_buckets and max_reservations. A bucket that is full again is dropped at no loss. If a shard is
 //   out of room, it drops a full bucket if it has one, else the one that would be full soonest (counted as `forgiven`);
-//   a bucket with open reservations is never dropped. If all have some, the call is refused as `busy`. Keep clients'
-//   addresses in a table of their own, so that a flood of them costs no account its bucket.
+//   a bucket with open reservations is never dropped. If all have some, the call is refused as `busy`. Buckets whose ids
+//   come from clients are `spare`: they go first and displace only each other, so that a flood of them costs no account
+//   its bucket.
 // - Ids longer than kMaxIdBytes are kept as their SHA-256. At most kMaxWants wants in a call.
 //
 // Cost: per want one hash and one look-up; no allocation once buckets and slots exist (a refusal writes its text). The
@@ -44,6 +45,7 @@ struct Want {
   std::string_view id;
   Rule rule;
   std::int64_t cost = 1;  // in the rule's unit: requests, tokens, micro-USD, calls
+  bool spare = false;     // the id is one that clients make up
 };
 
 struct Bounds {

@@ -13,7 +13,7 @@
 
 namespace sentinel::limit {
 
-inline constexpr std::size_t kMaxWants = 48;
+inline constexpr std::size_t kMaxWants = 56;
 
 template <class T>
 class PathList {

@@ -14,6 +14,7 @@ constexpr std::string_view kMagic = "SNTLIM";
 constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kHeadBytes = 6 + 2 + 8 + 4;
 constexpr std::size_t kDigestBytes = 32;
+constexpr std::uint8_t kSpare = 0x80;  // beside a bucket's kind
 constexpr std::size_t kSmallestBucketBytes = 1 + 8 + 8 + 8 + 16 + 2;
 
 template <class Integer>
@@ -62,7 +63,8 @@ Error fault(std::string_view why) {
 
 Result<SavedBucket> take_bucket(Reader& reader) {
   if (reader.left() < kSmallestBucketBytes) return fault("a bucket is cut off");
-  const auto kind = reader.take<std::uint8_t>();
+  const auto head = reader.take<std::uint8_t>();
+  const auto kind = static_cast<std::uint8_t>(head & ~kSpare);
   if (kind >= static_cast<std::uint8_t>(Kind::concurrency)) return fault("a bucket of an unknown kind");
   const auto amount = reader.take<std::int64_t>();
   const Duration period{reader.take<std::int64_t>()};
@@ -76,7 +78,7 @@ Result<SavedBucket> take_bucket(Reader& reader) {
   if (debt == 0 || debt > max_debt(*rate)) return fault("a debt out of bounds");
   const auto id_bytes = reader.take<std::uint16_t>();
   if (id_bytes > kMaxIdBytes || id_bytes > reader.left()) return fault("an id out of bounds");
-  return SavedBucket{std::string(reader.take_bytes(id_bytes)), *rate, debt};
+  return SavedBucket{std::string(reader.take_bytes(id_bytes)), *rate, debt, (head & kSpare) != 0};
 }
 
 }  // namespace
@@ -88,7 +90,8 @@ std::string encode(const SavedLimits& limits) {
   append(out, static_cast<std::uint32_t>(limits.buckets.size()));
   for (const SavedBucket& bucket : limits.buckets) {
     assert(bucket.id.size() <= kMaxIdBytes);
-    append(out, static_cast<std::uint8_t>(bucket.rate.kind()));
+    const auto kind = static_cast<std::uint8_t>(bucket.rate.kind());
+    append(out, static_cast<std::uint8_t>(bucket.spare ? kind | kSpare : kind));
     append(out, bucket.rate.amount());
     append(out, bucket.rate.period().count());
     append(out, bucket.rate.burst());

@@ -1,7 +1,7 @@
 // The state of a limit table as bytes, so that limits survive a restart. Encodes and decodes spans; others do the file.
 //
 // Layout (little-endian): "SNTLIM" and a two-byte version, unix time of the snapshot i64, count u32, then per bucket kind
-// u8, amount i64, period i64 (us), burst i64, debt in ticks (two u64, low first), id size u16, id; at the end the SHA-256
+// u8 (with the high bit: spare), amount i64, period i64 (us), burst i64, debt in ticks (two u64, low first), id size u16, id; at the end the SHA-256
 // of all before it. Only debt is in it, no instant of a monotonic clock: that axis begins anew with every boot.
 //
 // Contract: decode(encode(x)) == x; whatever else the bytes are, they are refused whole, with the reason. The checksum
@@ -25,6 +25,7 @@ struct SavedBucket {
   std::string id;  // at most kMaxIdBytes
   Rate rate;
   Int128 debt = 0;  // ticks of 1/period unit (gcra.hpp), above 0
+  bool spare = false;
 
   friend bool operator==(const SavedBucket&, const SavedBucket&) = default;
 };

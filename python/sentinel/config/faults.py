@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -64,6 +64,10 @@ def _fault(found: Found, lines: Mapping[Location, int], origins: Mapping[Locatio
     return Fault(format_path(found.where), message, line)
 
 
+# Steps of pydantic's that no file has: the key of a mapping, and which form of a value was meant.
+_NO_PLACES: Final = ("[key]", "[text]", "[rule]")
+
+
 def from_validation(
     error: ValidationError, names: Iterable[str], *, rules_apart: bool = False
 ) -> list[Found]:
@@ -75,7 +79,7 @@ def from_validation(
     found: list[Found] = []
     known = sorted(names)
     for detail in error.errors(include_url=False, include_input=False):
-        where = tuple(step for step in detail["loc"] if step != "[key]")
+        where = tuple(step for step in detail["loc"] if step not in _NO_PLACES)
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, ConfigError) and not where and rules_apart:
             continue

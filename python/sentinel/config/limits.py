@@ -1,7 +1,8 @@
 """`limits`: what an account, a route, a key, a credential or a client's address may take.
 
 `rpm`, `tpm` and `usd_per_day` are short for the rates that are written most; `rates` takes any
-other (rates.py). All that a node has count together. No limits means none.
+other (rates.py), as text or as `{rate, hits}`. All that a node has count together. No limits means
+none.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_network
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator, Tag
 
 from sentinel.config.faults import Found, Location
 from sentinel.config.plain import Plain, items_of, map_of, text_of
@@ -35,6 +36,27 @@ _MAX_AMOUNT: Final = 10**15
 Amount = Annotated[int, Whole(1, _MAX_AMOUNT)]
 
 
+Hits = Literal["free", "count"]
+
+
+class RateRule(Section):
+    """A rate that says whether it counts answers from the cache, too."""
+
+    rate: RateText
+    hits: Hits = "free"
+
+
+def _form_of(value: object) -> str:
+    """Which of the two forms of a rate is meant, as a place in the file that is not shown."""
+    return "[rule]" if isinstance(value, dict | RateRule) else "[text]"
+
+
+RateEntry = Annotated[
+    Annotated[RateText, Tag("[text]")] | Annotated[RateRule, Tag("[rule]")],
+    Discriminator(_form_of),
+]
+
+
 class RateLimits(Section):
     """The rules of one node."""
 
@@ -42,7 +64,7 @@ class RateLimits(Section):
     tpm: Amount | None = None
     concurrency: Annotated[int, Whole(1, 1_000_000)] | None = None
     usd_per_day: Annotated[Decimal, Money(_MAX_AMOUNT)] | None = None
-    rates: tuple[RateText, ...] = ()
+    rates: tuple[RateEntry, ...] = ()
 
 
 def rules_of(limits: RateLimits | None) -> Rules:
@@ -57,7 +79,11 @@ def rules_of(limits: RateLimits | None) -> Rules:
     if limits.usd_per_day is not None:
         micro_usd = int(limits.usd_per_day * MICRO_PER_USD)
         rates.append(f"{micro_usd_text(micro_usd)} usd/day")
-    return Rules((*rates, *limits.rates), limits.concurrency)
+    counting: list[str] = []
+    for entry in limits.rates:
+        text, hits = (entry, "free") if isinstance(entry, str) else (entry.rate, entry.hits)
+        (counting if hits == "count" else rates).append(text)
+    return Rules(tuple(rates), limits.concurrency, tuple(counting))
 
 
 _SHORTCUTS: Final[dict[str, tuple[RateKind, timedelta]]] = {
@@ -71,6 +97,7 @@ def broken_limits(document: Plain) -> Iterator[Found]:
     """Every node with too many rates, or with two of one kind for the same period."""
     for where, limits in _nodes(document):
         yield from _broken_node(where, limits)
+        yield from _no_use_of_hits(where, limits)
     yield from _not_by_address(map_of(map_of(document.get("server")).get("per_address")))
 
 
@@ -81,10 +108,22 @@ def _not_by_address(limits: Plain) -> Iterator[Found]:
     for name in ("tpm", "usd_per_day", "concurrency"):
         if limits.get(name) is not None:
             yield Found((*where, name), message)
-    for index, text in enumerate(items_of(limits.get("rates"))):
-        counted = _counted(text)
+    for index, entry in enumerate(items_of(limits.get("rates"))):
+        counted = _counted(entry)
         if counted is not None and counted[0] != "requests":
             yield Found((*where, "rates", index), message)
+
+
+def _no_use_of_hits(where: Location, limits: Plain) -> Iterator[Found]:
+    """`hits: count` where no answer from the cache is ever asked, or where each is counted."""
+    for index, entry in enumerate(items_of(limits.get("rates"))):
+        if map_of(entry).get("hits") != "count":
+            continue
+        counted = _counted(entry)
+        if "credentials" in where:
+            yield Found((*where, "rates", index, "hits"), "an upstream's key serves no hits")
+        elif counted is not None and counted[0] == "requests":
+            yield Found((*where, "rates", index, "hits"), "every hit is a request: leave it out")
 
 
 def _nodes(document: Plain) -> Iterator[tuple[Location, Plain]]:
@@ -93,6 +132,8 @@ def _nodes(document: Plain) -> Iterator[tuple[Location, Plain]]:
     for section in ("accounts", "routes"):
         for name, entry in map_of(document.get(section)).items():
             yield (section, name, "limits"), map_of(map_of(entry).get("limits"))
+    for name, entry in map_of(document.get("accounts")).items():
+        yield ("accounts", name, "end_users"), map_of(map_of(entry).get("end_users"))
     for index, key in enumerate(items_of(document.get("keys"))):
         yield ("keys", index, "limits"), map_of(map_of(key).get("limits"))
     for name, upstream in map_of(document.get("upstreams")).items():
@@ -109,8 +150,8 @@ def _broken_node(where: Location, limits: Plain) -> Iterator[Found]:
         yield Found((*where, "rates"), message)
         return
     seen = {_SHORTCUTS[name]: f"`{name}`" for name in short}
-    for index, text in enumerate(rates):
-        counted = _counted(text)
+    for index, entry in enumerate(rates):
+        counted = _counted(entry)
         if counted is None:
             continue
         if counted in seen:
@@ -122,10 +163,11 @@ def _broken_node(where: Location, limits: Plain) -> Iterator[Found]:
         seen.setdefault(counted, f"`rates[{index}]`")
 
 
-def _counted(text: object) -> tuple[RateKind, timedelta] | None:
+def _counted(entry: object) -> tuple[RateKind, timedelta] | None:
     """What tells two rates of one node apart, or None for what is no rate."""
+    text = text_of(map_of(entry).get("rate")) or text_of(entry) or ""
     try:
-        rate = parse_rate(text_of(text) or "")
+        rate = parse_rate(text)
     except ValueError:
         return None
     return rate.kind, rate.period

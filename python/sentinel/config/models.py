@@ -163,11 +163,15 @@ class RouteSettings(Section):
 
 
 class AccountSettings(Section):
-    """Who pays. The id is the path; `parent` may repeat what the path says."""
+    """Who pays. The id is the path; `parent` may repeat what the path says.
+
+    `limits` hold for the account and those below it together, `end_users` for each of its users.
+    """
 
     parent: AccountId | None = None
     external_id: ExternalId | None = None
     limits: RateLimits | None = None
+    end_users: RateLimits | None = None
 
 
 class KeySettings(Section):

@@ -88,8 +88,13 @@ def _addresses(server: ServerSettings) -> dict[str, Any]:
 
 def _accounts(accounts: Mapping[str, AccountSettings]) -> list[dict[str, Any]]:
     """Accounts that have rules; the others need not be known."""
-    limited = [(name, rules_of(entry.limits)) for name, entry in accounts.items()]
-    return [{"id": name, "rules": rules.document()} for name, rules in limited if rules]
+    limited = []
+    for name, entry in accounts.items():
+        rules, end_users = rules_of(entry.limits), rules_of(entry.end_users)
+        if rules or end_users:
+            told = {"rules": rules.document(), "end_user_rules": end_users.document()}
+            limited.append({"id": name, **told})
+    return limited
 
 
 def _upstream(name: str, upstream: UpstreamSettings, anchors: list[str]) -> dict[str, Any]:

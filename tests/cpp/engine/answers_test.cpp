@@ -95,6 +95,50 @@ TEST_F(Keeping, TheSameQuestionIsAnsweredOnceAndCostsNothingAfterwards) {
       << service.registry.expose();
 }
 
+// 15 tokens and 30 micro-USD an answer; `limits` of the account, whose route keeps.
+SnapshotText counting_hits(const std::string& rates) {
+  SnapshotText text = keeping({});
+  text.more += R"(,"accounts":[{"id":"acme","rules":{"rates":[],"rates_counting_hits":[)" + rates +
+               R"(],"concurrency":null}}])";
+  return text;
+}
+
+TEST_F(Keeping, ARuleThatCountsHitsTakesWhatTheAnswerWouldHaveCost) {
+  service.configure(counting_hits(R"("1500 tokens/day")"));
+  EXPECT_EQ(verdict({.body = chat(R"(,"max_tokens":5)")}), "miss");
+  for (std::int64_t hits = 1; hits < 4; ++hits) {
+    auto exchange = ask({.body = chat(R"(,"max_tokens":5)")});
+    ASSERT_TRUE(exchange->reply);
+    EXPECT_EQ(exchange->reply->status, 200);
+    EXPECT_EQ(find_header(exchange->reply->headers, "x-ratelimit-remaining-tokens"),
+              std::to_string(1500 - 15 * (hits + 1)));
+    service.pipeline.finish(service.lane, *exchange, clock.now());
+    EXPECT_EQ(exchange->cost_micro_usd, 0);
+  }
+}
+
+TEST_F(Keeping, AHitThatARuleHasNoRoomForIsRefusedAndTakesNothing) {
+  service.configure(counting_hits(R"("0.00008 usd/day")"));  // 80 micro-USD: two answers
+  const std::string body = chat(R"(,"max_tokens":5)");
+  EXPECT_EQ(verdict({.body = body}), "miss");
+  EXPECT_EQ(verdict({.body = body}), "hit-exact");
+  for (int again = 0; again < 2; ++again) {
+    auto exchange = ask({.body = body});
+    ASSERT_TRUE(exchange->reply);
+    EXPECT_EQ(exchange->reply->status, 429);
+    EXPECT_NE(exchange->reply->body.find("budget_exceeded"), std::string::npos) << exchange->reply->body;
+    service.pipeline.finish(service.lane, *exchange, clock.now());
+  }
+  const auto records = service.ledger.records();
+  ASSERT_EQ(records.size(), 4U);
+  EXPECT_EQ(records[3].outcome, Outcome::refused);
+  EXPECT_EQ(records[3].saved_micro_usd, 0);
+  EXPECT_EQ(records[3].completion_tokens, 0);
+  clock.advance(std::chrono::hours{24});
+  EXPECT_EQ(verdict({.body = body}), "miss") << "an hour is what it is kept";
+  EXPECT_EQ(verdict({.body = body}), "hit-exact");
+}
+
 TEST_F(Keeping, AnyOtherMemberIsAnotherQuestion) {
   EXPECT_EQ(verdict(), "miss");
   for (const char* more : {R"(,"max_tokens":5)", R"(,"seed":1)", R"(,"whatever":1)", R"(,"tools":[])"}) {

@@ -94,7 +94,7 @@ TEST_F(Quotations, WithoutRulesNothingIsTakenOrCounted) {
   configure({});
   auto exchange = admitted();
   EXPECT_FALSE(exchange->entry_reservation);
-  EXPECT_FALSE(exchange->sending_reservation);
+  EXPECT_FALSE(exchange->use_reservation);
   EXPECT_FALSE(exchange->prompt_tokens);
   EXPECT_EQ(find_header(service.pipeline
                             .refuse(service.lane, {Endpoint::chat, "", "", {}, ""},
@@ -278,6 +278,39 @@ TEST_F(Quotations, MoneyIsSettledAsItWasSpent) {
   EXPECT_TRUE(refused) << "10 are left, and the prompt costs " << last->prompt_tokens.value_or(0);
   auto over = decide(R"(,"max_tokens":10)");
   EXPECT_FALSE(make_ready(service, *over, clock.now()));
+}
+
+// The limits of end users are their account's; each has buckets of its own.
+TEST_F(Quotations, AnEndUserIsALeafBelowTheAccountThatLimitsIt) {
+  const std::string each = R"("end_user_rules":{"rates":["1/min","1000 tokens/min"],"concurrency":null})";
+  configure({.root = each, .account = rules(R"("4/min")")});
+  const auto asks_as = [this](const std::string& user, std::string_view key = kCredential) {
+    return code_of(*decide(R"(,"user":")" + user + "\"", key));
+  };
+  EXPECT_EQ(asks_as("ann"), "(accepted)");
+  EXPECT_EQ(asks_as("ann"), "rate_limit_exceeded");
+  EXPECT_EQ(asks_as("ann", "other"), "rate_limit_exceeded") << "the same user through another key";
+  EXPECT_EQ(asks_as("bob"), "(accepted)");
+  EXPECT_EQ(code_of(*decide()), "(accepted)") << "nobody in particular";
+  EXPECT_EQ(code_of(*decide()), "(accepted)");
+  EXPECT_EQ(asks_as("cat"), "rate_limit_exceeded") << "four are all that the account has";
+  clock.advance(seconds{60});
+  EXPECT_EQ(asks_as("cat"), "(accepted)") << "the refusal took nothing of hers";
+  auto known = admitted(R"(,"max_tokens":100,"user":"dan")");
+  EXPECT_EQ(known->headroom.tokens->limit, 1000);
+  finish(*known);
+  EXPECT_EQ(state().find("dan"), std::string::npos) << "a name is personal: only its digest is kept";
+}
+
+TEST_F(Quotations, TheNearestAccountsRulesForEndUsersHold) {
+  const auto each = [](const std::string& rate) {
+    return R"("end_user_rules":{"rates":[")" + rate + R"("],"concurrency":null})";
+  };
+  configure({.root = each("1/min"), .account = each("2/min")});
+  const std::string ann = R"(,"safety_identifier":"ann")";
+  EXPECT_EQ(code_of(*decide(ann)), "(accepted)");
+  EXPECT_EQ(code_of(*decide(ann)), "(accepted)");
+  EXPECT_EQ(code_of(*decide(ann)), "rate_limit_exceeded");
 }
 
 TEST_F(Quotations, D22AnAddressIsLimitedBeforeItsKeyIsLookedAt) {

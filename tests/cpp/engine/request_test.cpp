@@ -47,6 +47,22 @@ TEST(Request, TellsModelStreamAndWhetherUsageWasAskedFor) {
   EXPECT_EQ(facts->include_usage, std::nullopt);
 }
 
+TEST(Request, TellsForWhichEndUserTheApplicationAsks) {
+  const auto user = [](const std::string& members, Endpoint endpoint = Endpoint::chat) {
+    const auto facts = read(with(members), endpoint);
+    return facts ? facts->end_user : "refused: " + facts.error().message;
+  };
+  EXPECT_EQ(user(""), "");
+  EXPECT_EQ(user(R"(,"user":null)"), "");
+  EXPECT_EQ(user(R"(,"user":"ann")"), "ann");
+  EXPECT_EQ(user(R"(,"user":"ann","safety_identifier":"bob")"), "bob") << "the newer name of the two";
+  EXPECT_EQ(user(R"(,"safety_identifier":"bob","user":"ann")"), "bob");
+  EXPECT_EQ(user(R"(,"metadata":{"user_id":"cat"})"), "") << "the application's own data";
+  EXPECT_EQ(user(R"(,"metadata":{"user_id":"cat"},"user":"ann")", Endpoint::messages), "cat");
+  EXPECT_EQ(user(R"(,"metadata":{"user_id":3})", Endpoint::messages),
+            "refused: metadata.user_id must be a string");
+}
+
 TEST(Request, CountsTheBytesOfTextButNotOfInlineImages) {
   const auto facts = read(
       R"({"model":"gpt","user":"not counted","messages":[{"role":"user","content":[)"
@@ -158,6 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Bad{R"(,"temperature":-0.1)", "temperature"},
                       Bad{R"(,"temperature":2.1)", "temperature"},
                       Bad{R"(,"temperature":"1")", "temperature"}, Bad{R"(,"top_p":1.01)", "top_p"},
+                      Bad{R"(,"user":7)", "user"}, Bad{R"(,"safety_identifier":[])", "safety_identifier"},
                       Bad{R"(,"stream":1)", "stream"}, Bad{R"(,"stream":"true")", "stream"},
                       Bad{R"(,"stream_options":[])", "stream_options"},
                       Bad{R"(,"stream_options":{"include_usage":"yes"})", "stream_options.include_usage"}));

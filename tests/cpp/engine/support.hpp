@@ -220,7 +220,7 @@ class Service {
   SnapshotHolder snapshots;
   Quotas quotas{std::chrono::hours{1}, 3};
   cache::ExactCache cache{{}, 5};
-  Answers answers{cache};
+  Answers answers{cache, quotas};
   Pipeline pipeline{{keys, snapshots, ledger.sink(), labels, quotas, answers, shared_encodings()}};
   metrics::MetricLane metric_lane{registry};
   Lane lane{7, metric_lane};

@@ -236,6 +236,24 @@ TEST(LimitTable, D22_AFullBucketGoesBeforeOneInDebtAndTheLeastIndebtedBeforeTheR
   EXPECT_EQ(table.stats().buckets, 3U);
 }
 
+TEST(LimitTable, S14_WhatClientsMakeUpGoesFirstAndDisplacesNothingElseInDebt) {
+  LimitTable table({.max_buckets = 3, .shards = 1});
+  const Rule limit = rule("60/min");
+  ASSERT_TRUE(charged(table, {"account:a", limit, 1}, at(0s)));
+  ASSERT_TRUE(charged(table, {"user:deep", limit, 60, true}, at(0s)));
+  ASSERT_TRUE(charged(table, {"account:b", limit, 30}, at(0s)));
+  ASSERT_TRUE(charged(table, {"account:c", limit, 30}, at(0s))) << "in place of the user, who owes most";
+  EXPECT_EQ(table.stats().forgiven, 1U);
+  EXPECT_EQ(refused(table, {{"user:new", limit, 1, true}}, at(0s)).cause, Cause::busy);
+  ASSERT_TRUE(charged(table, {"user:new", limit, 60, true}, at(1s))) << "account:a is full again";
+  ASSERT_TRUE(charged(table, {"user:other", limit, 60, true}, at(1s)));
+  EXPECT_EQ(table.stats().forgiven, 2U);
+  EXPECT_FALSE(charged(table, {"account:b", limit, 60}, at(1s)));
+  EXPECT_FALSE(charged(table, {"account:c", limit, 60}, at(1s)));
+  table.tick(at(10min));
+  EXPECT_EQ(table.stats().buckets, 0U);
+}
+
 TEST(LimitTable, ABucketWithAnOpenReservationIsNeverDropped) {
   LimitTable table({.max_buckets = 1, .shards = 1});
   const auto open = reserved(table, {{"a", Slots{1}, 1}}, at(0s));

@@ -18,7 +18,10 @@ SavedLimits some() {
   const Rate money = *Rate::parse("5 usd/day");
   const Rate requests = *Rate::parse("100/min burst 20");
   return {Duration{1'700'000'000'000'001},
-          {{"account:acme/search", money, max_debt(money)}, {"address:::1", requests, 1}, {"", requests, 7}}};
+          {{"account:acme/search", money, max_debt(money)},
+           {"address:::1", requests, 1},
+           {"", requests, 7},
+           {"end-user:acme#0a", money, 9, true}}};
 }
 
 TEST(LimitSnapshot, B25_WhatWasWrittenIsRead) {

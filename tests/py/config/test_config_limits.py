@@ -241,6 +241,33 @@ def test_b5_one_kind_and_period_stands_once(
     assert message in told
 
 
+@pytest.mark.parametrize(
+    ("entry", "place", "message"),
+    [
+        ({"rate": "1/fortnight"}, "rates[0].rate", "must be per s, min, hour or day"),
+        ({"rate": "5 tokens/s", "hits": "all"}, "rates[0].hits", "must be 'free' or 'count'"),
+        ({"rate": "5 tokens/s", "hit": "count"}, "rates[0].hit", "unknown member"),
+        ({"hits": "count"}, "rates[0].rate", "is required"),
+        ({"rate": "5/s", "hits": "count"}, "rates[0].hits", "every hit is a request: leave it out"),
+        (7, "rates[0]", "must be text (put it in quotes)"),
+    ],
+)
+def test_a_rule_that_is_no_rule_is_named(
+    sound: dict[str, Any], faults: Faults, entry: object, place: str, message: str
+) -> None:
+    sound["accounts"]["acme"] = {"end_users": {"rates": [entry]}}
+    (found,) = faults(sound).items()
+    assert found[0] == f"accounts.acme.end_users.{place}"
+    assert found[1].startswith(message)
+
+
+def test_no_rule_of_a_credential_counts_hits(full: dict[str, Any], faults: Faults) -> None:
+    counting = {"rates": [{"rate": "5 tokens/s", "hits": "count"}]}
+    full["upstreams"]["openai"]["credentials"][1]["limits"] = counting
+    (place,) = faults(full)
+    assert place == "upstreams.openai.credentials[1].limits.rates[0].hits"
+
+
 def test_rates_of_other_kinds_or_periods_stand_side_by_side(
     sound: dict[str, Any], faults: Faults
 ) -> None:

@@ -151,7 +151,16 @@ def test_the_version_changes_with_the_content_only(sound: dict[str, Any]) -> Non
     assert snapshot(sound)["version"] != first
 
 
-NO_RULES: dict[str, Any] = {"rates": [], "concurrency": None}
+def told(*rates: str, counting_hits: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A node's rules as the engine is told them."""
+    return {
+        "rates": list(rates),
+        "rates_counting_hits": list(counting_hits),
+        "concurrency": None,
+    }
+
+
+NO_RULES = told()
 
 
 def test_what_is_left_out_is_written_with_its_default(sound: dict[str, Any]) -> None:
@@ -200,18 +209,32 @@ def test_what_is_left_out_is_written_with_its_default(sound: dict[str, Any]) -> 
 def test_what_is_written_reaches_the_document(full: dict[str, Any]) -> None:
     document = snapshot(full)
     assert document["address"] == {
-        "rules": {"rates": ["10/s burst 20"], "concurrency": None},
+        "rules": told("10/s burst 20"),
         "trusted_proxies": ["10.0.0.0/8", "::1/128"],
     }
-    rates = ["600/min", "200000 tokens/min", "0.25 usd/day"]
-    assert document["accounts"] == [{"id": "acme", "rules": {"rates": rates, "concurrency": None}}]
+    rates = ("600/min", "200000 tokens/min", "0.25 usd/day")
+    assert document["accounts"] == [
+        {"id": "acme", "rules": told(*rates), "end_user_rules": NO_RULES}
+    ]
     assert document["cache"] == {"max_bytes": 512 << 20}
     assert document["models"] == [{"prefix": "my-model", "encoding": "cl100k_base"}]
 
 
+def test_the_rules_of_end_users_and_of_hits_reach_the_document(full: dict[str, Any]) -> None:
+    counting = [{"rate": "9 tokens/s", "hits": "count"}, {"rate": "5/s", "hits": "free"}]
+    full["accounts"]["acme"] = {"end_users": {"rpm": 3, "rates": counting}}
+    assert snapshot(full)["accounts"] == [
+        {
+            "id": "acme",
+            "rules": NO_RULES,
+            "end_user_rules": told("3/min", "5/s", counting_hits=("9 tokens/s",)),
+        }
+    ]
+
+
 def test_what_a_route_says_reaches_the_document(full: dict[str, Any]) -> None:
     route = snapshot(full)["routes"][0]
-    assert route["rules"] == {"rates": ["200000 tokens/min"], "concurrency": None}
+    assert route["rules"] == told("200000 tokens/min")
     assert [target["tier"] for target in route["targets"]] == [0, 2]
     assert route["cache"] == {
         "ttl_us": 600_000_000,
@@ -225,7 +248,7 @@ def test_what_a_route_says_reaches_the_document(full: dict[str, Any]) -> None:
 
 def test_what_an_upstream_says_reaches_the_document(full: dict[str, Any]) -> None:
     openai, azure = snapshot(full)["upstreams"]
-    assert openai["credential_rules"] == [{"rates": ["5000/min"], "concurrency": None}, NO_RULES]
+    assert openai["credential_rules"] == [told("5000/min"), NO_RULES]
     assert openai["cool_down_us"] == {"first": 2_000_000, "longest": 60_000_000}
     breaker = openai["breaker"]
     assert (breaker["window"], breaker["window_length_us"]) == ("time", 60_000_000)

@@ -635,3 +635,53 @@ def test_b25_a_damaged_state_is_no_reason_not_to_start(
             assert http.post(PATH, json=chat_body()).status_code == 200
             assert http.post(PATH, json=chat_body()).status_code == 429
             assert '"event":"state"' in again.text()
+
+
+# ---- end users and hits -------------------------------------------------------------------------
+
+
+def test_d5_each_end_user_of_an_account_has_limits_of_its_own(
+    governed: Governed, upstream: ScriptedUpstream
+) -> None:
+    gateway = governed(accounts={"default": {"end_users": {"rates": ["2/day"]}}})
+    with gateway.http() as client:
+
+        def ask(**members: str) -> Any:
+            return client.post(PATH, json=chat_body(**members))
+
+        assert [ask(user="ann@example.org").status_code for _ in range(2)] == [200, 200]
+        refused = ask(safety_identifier="ann@example.org")
+        assert (refused.status_code, code(refused)) == (429, "rate_limit_exceeded")
+        assert "end-user:default#" in refused.json()["error"]["message"]
+        assert "ann" not in refused.text
+        assert ask(user="bob").status_code == 200
+        assert [ask().status_code for _ in range(5)] == [200] * 5
+    assert upstream.stats()["requests"] == 8
+
+
+async def test_a_rule_that_counts_hits_holds_followers_and_hits_too(
+    governed: Governed, upstream: ScriptedUpstream
+) -> None:
+    body = chat_body("one question", "cached", max_tokens=50)
+    once = predicted_prompt(body | {"model": "gpt-4o"}) + 50
+    rule = {"rate": f"{3 * once} tokens/day", "hits": "count"}
+    gateway = governed(accounts={"default": {"limits": {"rates": [rule]}}})
+    upstream.script("hold=0")
+    everybody = asyncio.create_task(ask_all(gateway.origin, [request_bytes(body)] * 5))
+    await until_held(upstream, 1)
+    await until_metric(gateway, 'sentinel_limit_refusals_total{limit="tokens"} 2')
+    upstream.release()
+    replies = await everybody
+    verdicts = Counter((reply.status, reply.headers["x-sentinel-cache"]) for reply in replies)
+    assert verdicts == {(200, "miss"): 1, (200, "follow"): 2, (429, "miss"): 2}
+
+    with gateway.http() as client:
+        used = [client.post(PATH, json=body) for _ in range(40)]
+    hits = [reply for reply in used if reply.status_code == 200]
+    assert {reply.headers["x-sentinel-cache"] for reply in hits} == {"hit-exact"}
+    tokens = hits[0].json()["usage"]["total_tokens"]
+    left = [int(reply.headers["x-ratelimit-remaining-tokens"]) for reply in hits]
+    assert left == [3 * once - tokens * count for count in range(4, 4 + len(hits))]
+    assert 0 <= left[-1] < tokens
+    assert {code(reply) for reply in used[len(hits) :]} == {"rate_limit_exceeded"}
+    assert upstream.stats()["requests"] == 1
