@@ -153,6 +153,15 @@ class Bench {
     pipeline_->finish(lane_, *exchange, now);
   }
 
+  // The two ends alone, as for a call that is answered at once and asked nobody for tokens.
+  void decide_and_finish(const std::string& body, std::int64_t unix_us) {
+    const Instant now{Duration{unix_us}, Duration{unix_us}};
+    auto exchange = decide(body, now);
+    if (exchange->reply) std::abort();
+    answer(*exchange, now);
+    pipeline_->finish(lane_, *exchange, now);
+  }
+
   // Answers this question once, so that the next ones are hits.
   void keep(const std::string& body, std::int64_t unix_us) {
     const Instant now{Duration{unix_us}, Duration{unix_us}};
@@ -263,6 +272,7 @@ int main(int count, char** arguments) {
   const auto whole = [&](const char* name, const std::string& body, bool limited = false) {
     line(name, [&bench, &time, &body, limited] { bench.govern(body, time += 1000, limited); });
   };
+  line("decide + finish, 0.4 KB", [&] { bench.decide_and_finish(small, time += 1000); });
   whole("governed, 0.4 KB", small);
   whole("governed, 0.4 KB stream (usage asked)", streamed);
   whole("governed, 8 KB", medium);

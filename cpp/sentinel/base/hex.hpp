@@ -1,4 +1,4 @@
-// Lower-case hexadecimal text of 64-bit words.
+// 64-bit words as lower-case hexadecimal text.
 //
 // Cost: sixteen digits in a dozen operations on words; ids are made for every request, digit by digit it shows.
 #pragma once
@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace sentinel {
 
@@ -44,6 +45,14 @@ constexpr HexDigits hex_digits(std::uint64_t word) {
 inline void append_hex(std::string& out, std::uint64_t word) {
   const HexDigits text = hex_digits(word);
   out.append(text.data(), text.size());
+}
+
+// The word that up to sixteen digits write; digits only, lower case.
+constexpr std::uint64_t read_hex(std::string_view text) {
+  std::uint64_t word = 0;
+  for (const char c : text)
+    word = (word << 4U) | static_cast<std::uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+  return word;
 }
 
 }  // namespace sentinel

@@ -83,10 +83,10 @@ void Answers::plan(Exchange& exchange, RequestReader& reader, std::string_view q
   const cache::Directives directives = cache::parse_cache_control(cache_control);
   if (directives.no_store) return;
   const cache::Qualification qualified = reader.qualify(info(exchange.endpoint).protocol);
-  const bool sampled = qualified.sampled || !exchange.forwarded.idempotency_key.empty();
+  const bool sampled = qualified.sampled || !exchange.forwarded_headers().idempotency_key.empty();
   if (!qualified.cacheable || (sampled && !route.cache->sampled)) return;
 
-  const ForwardedHeaders& headers = exchange.forwarded;
+  const ForwardedHeaders& headers = exchange.forwarded_headers();
   const cache::IdentityHead head{cached_as(exchange.endpoint), query, headers.anthropic_version,
                                  headers.anthropic_beta, headers.openai_beta};
   CachePlan plan;
@@ -97,7 +97,10 @@ void Answers::plan(Exchange& exchange, RequestReader& reader, std::string_view q
   plan.follow = !directives.forbids_following();
   if (exchange.endpoint == Endpoint::embeddings && plan.keep) {
     auto identities = reader.item_identities(head);
-    if (!identities.empty()) plan.embeddings = plan_items(plan.key.partition, std::move(identities));
+    if (!identities.empty()) {
+      plan.embeddings =
+          std::make_unique<EmbeddingPlan>(plan_items(plan.key.partition, std::move(identities)));
+    }
   }
   exchange.verdict = CacheVerdict::miss;
   exchange.cache_outcome = directives.no_cache ? CacheOutcome::asked : CacheOutcome::miss;

@@ -35,7 +35,7 @@ resilience::FlightForm form_of(const Exchange& exchange);
 // What those who did not send the call are told, and recorded with; it outlives the sender's exchange.
 struct AnswerFacts {
   journal::Outcome outcome = journal::Outcome::done;
-  std::optional<Error> error;
+  std::optional<ErrorCode> error;
   std::string target;
   std::string upstream_model;
   std::string upstream_request_id;

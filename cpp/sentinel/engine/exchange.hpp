@@ -51,6 +51,8 @@ struct ForwardedHeaders {
   std::string tracestate;
 };
 
+inline const ForwardedHeaders kNothingForwarded;
+
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 struct Reply {
@@ -98,7 +100,13 @@ struct CachePlan {
   cache::Form form = cache::Form::plain;
   bool keep = false;    // what comes is stored
   bool follow = false;  // it shares a call with the same question, as leader or follower
-  std::optional<EmbeddingPlan> embeddings;
+  std::unique_ptr<EmbeddingPlan> embeddings;
+};
+
+// The leaf of the account path that an end user is.
+struct EndUser {
+  const RuleSet& rules;
+  std::string id;  // of its buckets
 };
 
 // What a call may need at most.
@@ -110,28 +118,27 @@ struct Prediction {
 struct Exchange {
   // what came in
   Endpoint endpoint = Endpoint::chat;
+  bool wants_overhead = false;
   std::string request_id;
   TraceContext trace;
   std::shared_ptr<const Snapshot> snapshot;
   std::shared_ptr<const Principal> principal;  // null: insecure mode, or refused before it was known
   RequestFacts facts;
   Instant started;
-  bool wants_overhead = false;
   InFlight in_flight;
 
-  ForwardedHeaders forwarded;
-  std::string body;  // as it goes upstream, but for the model's name
+  std::unique_ptr<const ForwardedHeaders> forwarded;  // null: none
+  std::string body;                                   // as it goes upstream, but for the model's name
 
   // what it may take
-  const RuleSet* end_user_rules = nullptr;
-  std::string end_user_node;  // the id of the end user's buckets, where rules stand for them
+  std::unique_ptr<const EndUser> end_user;  // null: none is named, or none is limited
   std::optional<CachePlan> plan;
+  std::optional<Duration> max_age;                      // the client's; an older answer is not taken
   std::optional<limit::Reservation> entry_reservation;  // requests and concurrency
   std::optional<limit::Reservation> use_reservation;    // tokens and money
   std::optional<limit::Reservation> credential_reservation;
-  Prediction most;           // what is reserved; counted only where a limit asks
-  limit::Headroom headroom;  // the tightest limits, for the reply
-  std::optional<metrics::LimitName> refused_by;
+  Prediction most;                            // what is reserved; counted only where a limit asks
+  limit::Headroom headroom;                   // the tightest limits, for the reply
   std::optional<std::int64_t> prompt_tokens;  // as we count them, where a limit asked
 
   // where it goes
@@ -140,15 +147,22 @@ struct Exchange {
   std::string upstream_model;
   const std::string* credential = nullptr;
   std::string upstream_head;
-  std::string upstream_body;     // empty: `body` goes as it is
-  bool withholds_usage = false;  // the upstream is asked for a usage chunk that the client did not ask us for
+  std::string upstream_body;  // empty: `body` goes as it is
 
   // how it went
-  bool closing = false;   // draining: the reply says Connection: close
-  bool billable = false;  // the upstream may have done work for it
+  bool withholds_usage = false;  // the upstream is asked for a usage chunk that the client did not ask us for
+  bool closing = false;          // draining: the reply says Connection: close
+  bool billable = false;         // the upstream may have done work for it
+  bool estimated = false;        // `usage` is our own count
+  bool priced = false;
+  bool settled = false;
+  bool stored = false;
   int status = 0;
   journal::Outcome outcome = journal::Outcome::done;
-  std::optional<Error> error;
+  std::optional<ErrorCode> error;
+  std::optional<metrics::LimitName> refused_by;
+  journal::CacheVerdict verdict = journal::CacheVerdict::bypass;  // where the answer came from
+  cache::CacheOutcome cache_outcome = cache::CacheOutcome::bypass;
   std::optional<stream::Usage> usage;  // the provider's own figures, or our estimate once settled
   std::int64_t relayed_deltas =
       0;  // pieces of generated text or arguments that passed: the estimate of a cut stream
@@ -158,20 +172,15 @@ struct Exchange {
   Duration waited{0};              // for earlier attempts and between them
   std::optional<Instant> first_token_at;
   std::optional<Instant> upstream_ended_at;
-  bool estimated = false;  // `usage` is our own count
   std::int64_t cost_micro_usd = 0;
   std::int64_t saved_micro_usd = 0;
-  bool priced = false;
-  bool settled = false;
 
-  // where the answer came from
-  journal::CacheVerdict verdict = journal::CacheVerdict::bypass;
-  cache::CacheOutcome cache_outcome = cache::CacheOutcome::bypass;
-  std::optional<Duration> max_age;  // the client's; an older entry is not taken
-  bool stored = false;
+  // of an answer that another's call gave
   std::optional<Duration> answer_ttl;  // of a hit
   std::optional<Duration> answer_age;
-  std::string answer_target;  // of an answer that another exchange's call gave
+  std::string answer_target;
+
+  const ForwardedHeaders& forwarded_headers() const { return forwarded ? *forwarded : kNothingForwarded; }
 
   // What others asked for, now or before, costs nothing.
   bool is_own_call() const {

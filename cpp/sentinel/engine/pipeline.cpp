@@ -122,6 +122,15 @@ struct Pipeline::KnownHeaders {
     }
     return true;
   }
+  // Most requests have none of these.
+  std::unique_ptr<const ForwardedHeaders> forwarded() const {
+    if (anthropic_version.empty() && anthropic_beta.empty() && openai_beta.empty() &&
+        idempotency_key.empty() && tracestate.empty())
+      return nullptr;
+    return std::make_unique<const ForwardedHeaders>(
+        ForwardedHeaders{std::string(anthropic_version), std::string(anthropic_beta),
+                         std::string(openai_beta), std::string(idempotency_key), std::string(tracestate)});
+  }
 
   // RFC 9110, section 5.3: a list may stand on several lines.
   bool is_list(const std::string_view& slot) const {
@@ -170,7 +179,7 @@ std::unique_ptr<Exchange> Pipeline::begin(Lane& lane, Instant now) {
   auto exchange =
       std::make_unique_for_overwrite<Exchange>();  // its members begin as declared, not zeroed before
   exchange->started = now;
-  exchange->snapshot = parts_.snapshots.get();
+  exchange->snapshot = parts_.snapshots.get(lane.snapshot);
   exchange->in_flight = InFlight(in_flight_);
   exchange->closing = drain_state() != DrainState::serving;
   exchange->request_id = make_request_id(now, lane.random);
@@ -182,7 +191,7 @@ std::unique_ptr<Exchange> Pipeline::decide(Lane& lane, const RequestHead& head, 
   auto exchange = begin(lane, now);
   Status governed = govern(lane, *exchange, head, body, now);
   if (!governed) exchange->reply = error_reply(*exchange, governed.error());
-  if (!governed) exchange->error = std::move(governed.error());
+  if (!governed) exchange->error = governed.error().code;
   if (exchange->reply) exchange->status = exchange->reply->status;
   if (exchange->error) exchange->outcome = journal::Outcome::refused;
   return exchange;
@@ -227,9 +236,7 @@ Status Pipeline::welcome_address(Exchange& exchange, std::string_view peer, cons
 
 // What later steps need of the request, in the exchange's own memory.
 void Pipeline::keep_request(Exchange& exchange, const KnownHeaders& known, std::string body) {
-  exchange.forwarded = {std::string(known.anthropic_version), std::string(known.anthropic_beta),
-                        std::string(known.openai_beta), std::string(known.idempotency_key),
-                        std::string(known.tracestate)};
+  exchange.forwarded = known.forwarded();
   exchange.body = std::move(body);
   exchange.withholds_usage = must_ask_for_usage(exchange.endpoint, exchange.facts);
 }
@@ -243,7 +250,7 @@ std::unique_ptr<Exchange> Pipeline::refuse(Lane& lane, const RequestHead& head, 
   if (!parsed) error = std::move(parsed.error());
   exchange->reply = error_reply(*exchange, error);
   exchange->status = exchange->reply->status;
-  exchange->error = std::move(error);
+  exchange->error = error.code;
   exchange->outcome = journal::Outcome::refused;
   return exchange;
 }
@@ -270,7 +277,7 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
   }
   if (is_request_id(known.request_id)) exchange.request_id = known.request_id;
   exchange.trace = begin_span(read_traceparent(known.traceparent), lane.random);
-  if (exchange.trace.parent_id.empty()) known.tracestate = {};
+  if (exchange.trace.parent_id == 0) known.tracestate = {};
   exchange.wants_overhead = known.overhead.data() != nullptr;
   if (bytes > limits.head_bytes || head.headers.size() > limits.headers) {
     return Error(ErrorCode::headers_too_large, "the request's head is over " +
@@ -454,8 +461,7 @@ void Pipeline::count(Lane& lane, const Exchange& exchange, Instant now) const {
   lane.metrics.observe(sample);
 }
 
-// The exchange gives away what nobody asks for after it: its trace id.
-void Pipeline::record(Exchange& exchange, Instant now) {
+void Pipeline::record(const Exchange& exchange, Instant now) {
   journal::UsageRecord record;
   record.request_id = exchange.request_id;
   record.ts_us = exchange.started.unix_time.count();
@@ -481,8 +487,8 @@ void Pipeline::record(Exchange& exchange, Instant now) {
   record.status = exchange.status;
   record.latency_us = (now - exchange.started).count();
   if (exchange.first_token_at) record.ttft_us = (*exchange.first_token_at - exchange.started).count();
-  if (exchange.error) record.error_code = info(exchange.error->code).name;
-  record.trace_id = std::move(exchange.trace.trace_id);
+  if (exchange.error) record.error_code = info(*exchange.error).name;
+  record.trace_id = exchange.trace.trace_id;
   parts_.sink.push(std::move(record));
 }
 

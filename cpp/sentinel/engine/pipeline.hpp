@@ -14,7 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <shared_mutex>
+#include <mutex>
 #include <string>
 
 #include "sentinel/base/random.hpp"
@@ -32,6 +32,37 @@
 
 namespace sentinel::engine {
 
+// The immutable snapshot in force; readers keep the one they took. A thread that asks for every request brings what it
+// was given last, and asks for the lock only after a change.
+class SnapshotHolder {
+ public:
+  struct Seen {
+    std::uint64_t generation = 0;
+    std::shared_ptr<const Snapshot> snapshot;
+  };
+
+  std::shared_ptr<const Snapshot> get() const {
+    const std::lock_guard lock(mutex_);
+    return current_;
+  }
+  const std::shared_ptr<const Snapshot>& get(Seen& seen) const {
+    if (generation_.load(std::memory_order_acquire) == seen.generation) return seen.snapshot;
+    const std::lock_guard lock(mutex_);
+    seen = {generation_.load(std::memory_order_relaxed), current_};
+    return seen.snapshot;
+  }
+  void set(std::shared_ptr<const Snapshot> next) {
+    const std::lock_guard lock(mutex_);
+    current_.swap(next);
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Snapshot> current_;
+  std::atomic<std::uint64_t> generation_{0};
+};
+
 // What one thread needs for itself to decide and finish.
 struct Lane {
   Lane(std::uint64_t seed, metrics::MetricLane& lane) : random(seed), metrics(lane) {}
@@ -39,23 +70,7 @@ struct Lane {
   metrics::MetricLane& metrics;
   RequestReader requests;
   stream::JsonParser answers;
-};
-
-// The immutable snapshot in force; readers keep the one they took.
-class SnapshotHolder {
- public:
-  std::shared_ptr<const Snapshot> get() const {
-    const std::shared_lock lock(mutex_);
-    return current_;
-  }
-  void set(std::shared_ptr<const Snapshot> next) {
-    const std::unique_lock lock(mutex_);
-    current_.swap(next);
-  }
-
- private:
-  mutable std::shared_mutex mutex_;
-  std::shared_ptr<const Snapshot> current_;
+  SnapshotHolder::Seen snapshot;
 };
 
 // What the pipeline works with; all of it outlives the pipeline.
@@ -113,7 +128,7 @@ class Pipeline {
   void predict(Lane& lane, Exchange& exchange) const;
   void estimate_usage(Exchange& exchange) const;
   void count(Lane& lane, const Exchange& exchange, Instant now) const;
-  void record(Exchange& exchange, Instant now);
+  void record(const Exchange& exchange, Instant now);
 
   const PipelineParts parts_;
   std::array<metrics::LabelId, kEndpoints> endpoint_labels_{};

@@ -42,18 +42,19 @@ void for_each_node(const Exchange& exchange, const Visit& visit) {
       if (rules != nullptr) visit_rules(*rules);
     }
   }
-  if (exchange.end_user_rules != nullptr) visit(Node{*exchange.end_user_rules, exchange.end_user_node, true});
+  if (exchange.end_user) visit(Node{exchange.end_user->rules, exchange.end_user->id, true});
   if (exchange.principal) visit_rules(exchange.principal->rules);
   visit_rules(exchange.route->rules);
 }
 
 void find_end_user(Exchange& exchange) {
   if (exchange.facts.end_user.empty()) return;
-  exchange.end_user_rules = exchange.snapshot->rules_of_end_user(accounts_of(exchange));
-  if (exchange.end_user_rules == nullptr) return;
+  const RuleSet* rules = exchange.snapshot->rules_of_end_user(accounts_of(exchange));
+  if (rules == nullptr) return;
   constexpr std::size_t kDigestBytes = 16;
   const Digest digest = sha256(exchange.facts.end_user);
-  exchange.end_user_node = exchange.end_user_rules->id + '#' + to_hex(std::span(digest).first(kDigestBytes));
+  exchange.end_user = std::make_unique<const EndUser>(
+      EndUser{*rules, rules->id + '#' + to_hex(std::span(digest).first(kDigestBytes))});
 }
 
 metrics::LimitName limit_name(limit::Kind kind) {

@@ -38,24 +38,52 @@ bool holds_surrogate(std::string_view text) {
   return false;
 }
 
-// Objects that a provider keeps for whoever knows their id; until ids are bound to accounts they are refused.
-constexpr std::array<std::string_view, 4> kStoredIds{"file_id", "file_ids", "vector_store_ids",
-                                                     "container_id"};
-// Below these members everything is the application's own data.
-constexpr std::array<std::string_view, 6> kFreeForm{"parameters", "input_schema", "schema",
-                                                    "metadata",   "arguments",    "input"};
+// What a member's name means at any depth.
+enum class Meaning : std::uint8_t {
+  none,
+  stored_id,  // names what a provider keeps for whoever knows its id; refused until ids are bound to accounts
+  type,
+  container,  // a code interpreter's, stored if it is given by its id
+  audio,      // an earlier spoken answer, stored if it is given by its id
+  free_form,  // below it everything is the application's own data
+};
+
+// By length first: every name of a request passes here.
+Meaning meaning_of(std::string_view name) {
+  const auto is = [name](std::string_view wanted, Meaning meaning) {
+    return name == wanted ? meaning : Meaning::none;
+  };
+  switch (name.size()) {
+    case 4: return is("type", Meaning::type);
+    case 5: return name == "input" ? Meaning::free_form : is("audio", Meaning::audio);
+    case 6: return is("schema", Meaning::free_form);
+    case 7: return is("file_id", Meaning::stored_id);
+    case 8: return name == "metadata" ? Meaning::free_form : is("file_ids", Meaning::stored_id);
+    case 9: return name == "arguments" ? Meaning::free_form : is("container", Meaning::container);
+    case 10: return is("parameters", Meaning::free_form);
+    case 12: return name == "input_schema" ? Meaning::free_form : is("container_id", Meaning::stored_id);
+    case 16: return is("vector_store_ids", Meaning::stored_id);
+    default: return Meaning::none;
+  }
+}
 
 bool is_text(element value, std::string_view wanted) {
   std::string_view text;
   return value.get_string().get(text) == simdjson::SUCCESS && text == wanted;
 }
 
-// A code interpreter's container by its id, an earlier spoken answer by its id.
-bool names_stored(std::string_view key, element value) {
-  if (key == "container") return value.is_string();
+bool has_id(element value) {
   object members;
-  return key == "audio" && value.get_object().get(members) == simdjson::SUCCESS &&
-         members["id"].error() == simdjson::SUCCESS;
+  return value.get_object().get(members) == simdjson::SUCCESS && members["id"].error() == simdjson::SUCCESS;
+}
+
+// The name of the stored object that a member refers to; empty: it refers to none.
+std::string_view stored_by(Meaning meaning, std::string_view name, element value) {
+  const bool refers = (meaning == Meaning::stored_id && !value.is_null()) ||
+                      (meaning == Meaning::container && value.is_string()) ||
+                      (meaning == Meaning::audio && has_id(value));
+  if (refers) return name;
+  return meaning == Meaning::type && is_text(value, "item_reference") ? "item_reference" : "";
 }
 
 template <std::size_t N>
@@ -126,12 +154,10 @@ class Walk {
     Status unique = unique_keys(members);
     if (!unique) return unique;
     for (const auto member : members) {
-      if (!free_form && is_one_of(member.key, kStoredIds) && !member.value.is_null())
-        return stored(member.key);
-      if (!free_form && member.key == "type" && is_text(member.value, "item_reference"))
-        return stored("item_reference");
-      if (!free_form && names_stored(member.key, member.value)) return stored(member.key);
-      Status status = over(member.value, free_form || is_one_of(member.key, kFreeForm));
+      const Meaning meaning = free_form ? Meaning::none : meaning_of(member.key);
+      const std::string_view referred = stored_by(meaning, member.key, member.value);
+      if (!referred.empty()) return stored(referred);
+      Status status = over(member.value, free_form || meaning == Meaning::free_form);
       if (!status) return status;
     }
     return Done{};

@@ -247,7 +247,7 @@ void Runner::conclude(Live& live, Error error) {
     exchange.outcome = stop_outcome(live.stop);
   }
   if (!exchange.settled) {
-    exchange.error = error;
+    exchange.error = error.code;
     if (!exchange.upstream_ended_at && exchange.sent_at) exchange.upstream_ended_at = loop_.instant();
     if (!live.begun)
       exchange.status = live.stop == StopReason::client_gone ? kClientClosedRequest : info(error.code).status;

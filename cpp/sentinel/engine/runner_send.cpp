@@ -180,8 +180,7 @@ net::Awaitable<std::optional<Duration>> Runner::take_refusal(Call& call, Sending
     fail(call, std::move(body.error()));
     co_return std::nullopt;
   }
-  exchange.error.emplace(ErrorCode::upstream_error,
-                         "the upstream answered with status " + std::to_string(status));
+  exchange.error = ErrorCode::upstream_error;
   if (exchange.credential != nullptr) body = scrub(*body, *exchange.credential);
   end_whole(call, status, std::move(*body), journal::Outcome::upstream_error);
   co_return std::nullopt;

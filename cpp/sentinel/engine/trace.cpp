@@ -12,12 +12,12 @@ bool is_lower_hex(std::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-bool is_all_zero(std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; }
-
 }  // namespace
 
 void TraceContext::append_traceparent(std::string& out) const {
-  out.append("00-").append(trace_id).append("-");
+  out += "00-";
+  trace_id.append_to(out);
+  out += '-';
   append_hex(out, span_id);
   out.append(sampled ? "-01" : "-00");
 }
@@ -32,25 +32,20 @@ std::optional<TraceContext> read_traceparent(std::string_view header) {
   if (!is_lower_hex(version) || !is_lower_hex(trace_id) || !is_lower_hex(parent_id) || !is_lower_hex(flags)) {
     return std::nullopt;
   }
-  if (version == "ff" || is_all_zero(trace_id) || is_all_zero(parent_id)) return std::nullopt;
+  TraceContext context;
+  context.trace_id = {read_hex(trace_id.substr(0, 16)), read_hex(trace_id.substr(16))};
+  context.parent_id = read_hex(parent_id);
+  if (version == "ff" || context.trace_id.empty() || context.parent_id == 0) return std::nullopt;
   // Version 00 is exactly this long; a later one may carry more after a dash.
   const bool longer = header.size() > kVersion00Bytes;
   if (longer && (version == "00" || header[kVersion00Bytes] != '-')) return std::nullopt;
-  TraceContext context;
-  context.trace_id = trace_id;
-  context.parent_id = parent_id;
   context.sampled = std::string_view("13579bdf").find(flags[1]) != std::string_view::npos;  // the lowest bit
   return context;
 }
 
 TraceContext begin_span(std::optional<TraceContext> caller, Random& random) {
-  TraceContext context;
-  if (caller) context = std::move(*caller);
-  if (context.trace_id.empty()) {
-    context.trace_id.reserve(32);
-    random.append_hex(context.trace_id);
-    random.append_hex(context.trace_id);
-  }
+  TraceContext context = caller.value_or(TraceContext{});
+  if (context.trace_id.empty()) context.trace_id = {random.next(), random.next()};
   context.span_id = random.next();
   return context;
 }

@@ -10,13 +10,14 @@
 #include <string_view>
 
 #include "sentinel/base/random.hpp"
+#include "sentinel/base/trace_id.hpp"
 
 namespace sentinel::engine {
 
 struct TraceContext {
-  std::string trace_id;       // 32 hexadecimal digits
-  std::string parent_id;      // the caller's span, empty for a new trace
-  std::uint64_t span_id = 0;  // ours
+  TraceId trace_id;
+  std::uint64_t parent_id = 0;  // the caller's span; 0: a new trace
+  std::uint64_t span_id = 0;    // ours
   bool sampled = true;
 
   void append_traceparent(std::string& out) const;

@@ -69,7 +69,7 @@ void append_credential(std::string& out, const Exchange& exchange) {
 }
 
 std::string upstream_head(const Exchange& exchange) {
-  const ForwardedHeaders& forwarded = exchange.forwarded;
+  const ForwardedHeaders& forwarded = exchange.forwarded_headers();
   const Upstream& upstream = *exchange.target->upstream;
   std::string head;
   head.reserve(640);

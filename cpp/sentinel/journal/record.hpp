@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "sentinel/base/trace_id.hpp"
+
 namespace sentinel::journal {
 
 enum class Outcome : std::uint8_t {
@@ -78,7 +80,7 @@ struct UsageRecord {
   std::optional<std::int64_t> ttft_us;  // first token; absent when none came
 
   std::string error_code;  // log line only
-  std::string trace_id;    // log line only
+  TraceId trace_id;        // log line only
 };
 
 }  // namespace sentinel::journal

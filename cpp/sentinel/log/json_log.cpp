@@ -119,7 +119,7 @@ void append_exchange(std::string& out, TextMemory& memory, const UsageRecord& re
     value.empty() ? line.null(member) : line.text(member, value, memory);
   };
   line.text("request_id", record.request_id);  // never seen again: not worth remembering
-  record.trace_id.empty() ? line.null("trace_id") : line.text("trace_id", record.trace_id);
+  record.trace_id.empty() ? line.null("trace_id") : line.text("trace_id", record.trace_id.text());
   line.text("key_id", record.key_id, memory);
   line.text("account", record.account_id, memory);
   line.text("endpoint", record.endpoint, memory);

@@ -32,6 +32,7 @@ TEST(Hex, EqualsPrintfOnRandomWords) {
     std::string text = "x";
     append_hex(text, word);
     EXPECT_EQ(text, "x" + plain(word));
+    EXPECT_EQ(read_hex(plain(word)), word);
   }
 }
 

@@ -418,7 +418,7 @@ class Finishing : public Pipelines {
 
 TEST_F(Finishing, TheRecordHoldsWhatHappened) {
   auto exchange = ready();
-  const std::string trace_id = exchange->trace.trace_id;
+  const TraceId trace_id = exchange->trace.trace_id;
   exchange->status = 200;
   exchange->usage =
       stream::Usage{.prompt = 10, .completion = 5, .cached = 4, .cache_write = 2, .reasoning = 3};

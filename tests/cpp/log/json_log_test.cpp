@@ -49,7 +49,7 @@ std::string logged(std::string_view text) {
 
 TEST(JsonLog, an_exchange_line_says_all_there_is_to_say) {
   UsageRecord record = plain_record();
-  record.trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+  record.trace_id = {0x4bf92f3577b34da6, 0xa3ce929d0e0e4736};
   record.target = "openai/gpt-4o-mini";
   record.prompt_tokens = 1;
   record.completion_tokens = 2;
@@ -117,12 +117,11 @@ class Injection : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Injection, s4_a_value_cannot_end_its_line_or_its_string) {
   UsageRecord record = plain_record();
-  record.request_id = record.trace_id = record.key_id = record.account_id = record.endpoint = record.model =
-      record.target = record.error_code = GetParam();
+  record.request_id = record.key_id = record.account_id = record.endpoint = record.model = record.target =
+      record.error_code = GetParam();
   const std::string line = exchange_line(record);
   EXPECT_EQ(member_of(line, "level"), "info");
-  for (const char* member :
-       {"request_id", "trace_id", "key_id", "account", "endpoint", "model", "target", "error"}) {
+  for (const char* member : {"request_id", "key_id", "account", "endpoint", "model", "target", "error"}) {
     EXPECT_EQ(member_of(line, member), utf8::sanitize(GetParam()));
   }
   EXPECT_TRUE(std::none_of(line.begin(), line.end() - 1, [](char byte) {
