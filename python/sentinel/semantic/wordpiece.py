@@ -1,0 +1,145 @@
+"""The WordPiece tokenizer of uncased BERT models: text -> token ids.
+
+Source: Devlin et al., "BERT" (2018), and its released tokenizer: control characters out, accents
+off, lower case, words split at white space, punctuation and CJK characters, each word cut greedily
+into the longest pieces of the vocabulary. Marks such as `[SEP]` inside a text are ordinary text
+here: a caller cannot write them.
+
+Cost: a few microseconds per word, and bounded: a text with more than `window` tokens is read only
+until that is sure. Any number of threads. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["WordPiece"]
+
+_LONGEST_WORD = 100  # characters; the released tokenizer calls a longer word unknown
+_CHARACTERS_PER_TOKEN = 64  # beyond this many per token of the window a text is not read at all
+_ASCII_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
+_ASCII_CONTROLS = {code: None for code in (*range(32), 127) if code not in (9, 10, 13)}
+_CJK = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class WordPiece:
+    """A vocabulary, and the ids of texts by it.
+
+    `vocabulary` is a file with one token a line whose number, from 0, is its id; `window` is the
+    most tokens a text may have, `[CLS]` and `[SEP]` included. ValueError for a vocabulary without
+    the marks.
+    """
+
+    def __init__(self, vocabulary: Path, window: int) -> None:
+        lines = vocabulary.read_text(encoding="utf-8").split("\n")
+        self._ids = {token: number for number, token in enumerate(lines) if token}
+        missing = {"[CLS]", "[SEP]", "[UNK]"} - self._ids.keys()
+        if missing:
+            raise ValueError(f"vocabulary: {vocabulary.name} lacks {', '.join(sorted(missing))}")
+        self.window = window
+        self._begin = self._ids["[CLS]"]
+        self._end = self._ids["[SEP]"]
+        self._unknown = self._ids["[UNK]"]
+
+    def ids(self, text: str) -> tuple[list[int], bool]:
+        """The ids of `text` between its marks, at most `window`, and whether that is all of it."""
+        room = self.window - 2
+        read = text[: self.window * _CHARACTERS_PER_TOKEN]
+        whole = len(read) == len(text)
+        ids = [self._begin]
+        for word in _words(read):
+            ids += self._pieces(word)
+            if len(ids) > room + 1:
+                whole = False
+                break
+        del ids[room + 1 :]
+        ids.append(self._end)
+        return ids, whole
+
+    def _pieces(self, word: str) -> list[int]:
+        found = self._ids.get(word)
+        if found is not None:
+            return [found]
+        if len(word) > _LONGEST_WORD:
+            return [self._unknown]
+        pieces: list[int] = []
+        start = 0
+        while start < len(word):
+            piece, start = self._longest(word, start)
+            if piece is None:
+                return [self._unknown]
+            pieces.append(piece)
+        return pieces
+
+    def _longest(self, word: str, start: int) -> tuple[int | None, int]:
+        prefix = "##" if start else ""
+        for end in range(len(word), start, -1):
+            found = self._ids.get(prefix + word[start:end])
+            if found is not None:
+                return found, end
+        return None, start
+
+
+def _words(text: str) -> Iterator[str]:
+    if text.isascii():
+        for match in _ASCII_WORDS.finditer(text.translate(_ASCII_CONTROLS).lower()):
+            yield match.group()
+        return
+    spaced = "".join(map(_spaced, text))
+    for chunk in _folded(spaced).split():
+        yield from _parted(chunk)
+
+
+def _spaced(character: str) -> str:
+    """Nothing for a control character, a space for white space, CJK between spaces."""
+    if character in "\t\n\r":
+        return " "
+    category = unicodedata.category(character)
+    if category[0] == "C" or character == "\ufffd":
+        return ""
+    if category[0] == "Z":
+        return " "
+    code = ord(character)
+    if any(first <= code <= last for first, last in _CJK):
+        return f" {character} "
+    return character
+
+
+def _folded(text: str) -> str:
+    """Without accents and in lower case; letter by letter, as the model was trained."""
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(
+        character.lower() for character in decomposed if unicodedata.category(character) != "Mn"
+    )
+
+
+def _parted(chunk: str) -> Iterator[str]:
+    """Each punctuation character is a word of its own."""
+    start = 0
+    for place, character in enumerate(chunk):
+        if not _is_punctuation(character):
+            continue
+        if start < place:
+            yield chunk[start:place]
+        yield character
+        start = place + 1
+    if start < len(chunk):
+        yield chunk[start:]
+
+
+def _is_punctuation(character: str) -> bool:
+    if character.isascii():
+        return not character.isalnum()
+    return unicodedata.category(character)[0] == "P"
