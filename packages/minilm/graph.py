@@ -34,7 +34,7 @@ HEADS = 12
 HEAD_WIDTH = WIDTH // HEADS
 WINDOW = 256
 _EPSILON = 1e-12
-_GELU_LOW = np.float32(-0.17)  # GELU is nowhere below -0.16998
+_GELU_LOW = -0.17  # GELU is nowhere below -0.16998
 _OPSET = 20
 _IR_VERSION = 9
 
@@ -52,7 +52,10 @@ class _Graph:
         return name
 
     def number(self, value: float) -> str:
-        return self.constant(np.float32(value))
+        return self.constant(np.array(value, np.float32))
+
+    def byte(self, value: int) -> str:
+        return self.constant(np.array(value, np.uint8))
 
     def op(self, kind: str, *inputs: str, **attributes: object) -> str:
         return self.ops(kind, 1, *inputs, **attributes)[0]
@@ -144,7 +147,7 @@ class _Writer:
         row = graph.op("Cast", graph.op("Gather", graph.constant(rows), ids), to=TensorProto.FLOAT)
         return graph.op("Mul", row, graph.op("Gather", graph.constant(scales), ids))
 
-    def _dense(self, x: str, names: list[str], *, low: np.float32 | None = None) -> str:
+    def _dense(self, x: str, names: list[str], *, low: float | None = None) -> str:
         """x @ W + b for the named layers side by side; `low` is a bound of x known beforehand."""
         weights = self._weights
         matrix = np.concatenate([weights[f"{name}.weight"].T for name in names], axis=1)
@@ -156,7 +159,7 @@ class _Writer:
         return graph.op("Add", product, graph.constant(bias))
 
     def _dense_int8(
-        self, x: str, matrix: NDArray[np.float32], bias: NDArray[np.float32], low: np.float32 | None
+        self, x: str, matrix: NDArray[np.float32], bias: NDArray[np.float32], low: float | None
     ) -> str:
         graph = self._graph
         scales = _scale(matrix, axis=0)
@@ -173,13 +176,13 @@ class _Writer:
             )
         else:
             least = graph.number(low)
-            rest = graph.constant(bias + low * sums)
+            rest = graph.constant(bias + np.float32(low) * sums)
         step = graph.op("Mul", graph.op("Sub", high, least), graph.number(1 / 255))
         shares = graph.op("Div", graph.op("Sub", x, least), step)
-        zero = graph.constant(np.uint8(0))
+        zero = graph.byte(0)
         bytes_ = graph.op("QuantizeLinear", shares, graph.number(1), zero)
 
-        middle = graph.constant(np.uint8(128))
+        middle = graph.byte(128)
         product = graph.op("MatMulInteger", bytes_, stored, zero, middle)
         product = graph.op("Cast", product, to=TensorProto.FLOAT)
         product = graph.op("Mul", product, graph.constant(scales[0]))

@@ -10,6 +10,7 @@ Bounds: `max_pending` jobs wait, then EmbedderBusy; a batch has at most `max_bat
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -66,6 +67,8 @@ class Batcher(Generic[Result]):
                     target=self._work, name="sentinel-embedder", daemon=True
                 )
                 self._thread.start()
+                # The interpreter must not go away under a batch that runs in C++.
+                atexit.register(self.close)
             self._changed.notify()
         return job.future
 
@@ -82,6 +85,7 @@ class Batcher(Generic[Result]):
                 job.future.set_exception(_closed())
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        atexit.unregister(self.close)
 
     def _after_fork(self) -> None:
         self._begin_empty()

@@ -6,6 +6,7 @@ reads would let a peer that trickles hold a call for ever.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -77,17 +78,11 @@ class EndpointCalls:
                 connection.close()
                 connection = self._connection()
                 response = self._send(call, connection, body)
-            answer = response.read(most + 1)
-            if call.late:
-                raise TimeoutError
-            if response.status != 200:
-                raise EmbedderFailed(f"the embeddings endpoint answered {response.status}")
-            if len(answer) > most:
-                raise EmbedderFailed(f"the embeddings endpoint answered more than {most} bytes")
+            answer, whole = _read(call, response, most)
         except BaseException:
             connection.close()
             raise
-        self._keep(connection, response)
+        self._keep(connection, whole=whole)
         return answer
 
     def _send(self, call: _Call, connection: HTTPConnection, body: bytes) -> HTTPResponse:
@@ -101,8 +96,11 @@ class EndpointCalls:
         with self._lock:
             if self._closed:
                 raise EmbedderError("the embedder is closed")
-            if self._idle:
-                return self._idle.pop(), True
+            while self._idle:
+                connection = self._idle.pop()
+                if _is_silent(connection):
+                    return connection, True
+                connection.close()
         return self._connection(), False
 
     def _connection(self) -> HTTPConnection:
@@ -111,12 +109,34 @@ class EndpointCalls:
             return HTTPConnection(self._host, self._port, timeout=seconds)
         return HTTPSConnection(self._host, self._port, timeout=seconds, context=self._tls)
 
-    def _keep(self, connection: HTTPConnection, response: HTTPResponse) -> None:
+    def _keep(self, connection: HTTPConnection, *, whole: bool) -> None:
         with self._lock:
-            if not self._closed and response.isclosed() and not response.will_close:
+            if whole and not self._closed and connection.sock is not None:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _read(call: _Call, response: HTTPResponse, most: int) -> tuple[bytes, bool]:
+    """The body of a good answer, and whether the connection is at its end."""
+    try:
+        answer = response.read(most + 1)
+        if call.late:
+            raise TimeoutError
+        if response.status != 200:
+            raise EmbedderFailed(f"the embeddings endpoint answered {response.status}")
+        if len(answer) > most:
+            raise EmbedderFailed(f"the embeddings endpoint answered more than {most} bytes")
+        return answer, response.isclosed()
+    finally:
+        response.close()
+
+
+def _is_silent(connection: HTTPConnection) -> bool:
+    """Neither closed by the endpoint nor with bytes that nobody asked for."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return not poll.poll(0)
 
 
 class _Call:

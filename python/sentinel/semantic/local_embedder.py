@@ -92,7 +92,7 @@ class LocalEmbedder:
             raise EmbedderBusy(message) from None
 
     def close(self) -> None:
-        """Ends the batching thread: texts that wait fail with EmbedderError. `embed` still works."""
+        """Ends the batching thread: what waits fails with EmbedderError; `embed` still works."""
         self._batcher.close()
 
     def __enter__(self) -> Self:
