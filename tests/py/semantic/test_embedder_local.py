@@ -145,7 +145,7 @@ async def test_a_closed_embedder_batches_no_more() -> None:
 @pytest.mark.parametrize("name", ["threads", "max_pending", "deadline_seconds"])
 def test_a_parameter_out_of_range_is_named(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, not 0"):
-        LocalEmbedder(**{name: 0})  # type: ignore[arg-type]
+        LocalEmbedder(**{name: 0})
 
 
 def test_one_text_is_not_a_sequence_of_texts(embedder: LocalEmbedder) -> None:
