@@ -52,7 +52,7 @@ class EndpointCalls:
             with call:
                 return self._exchange(call, body, most)
         except (OSError, HTTPException, ValueError) as error:
-            if call.late:
+            if call.late or isinstance(error, TimeoutError):
                 message = f"the embeddings endpoint took longer than {self._deadline_seconds:g} s"
                 raise EmbedderBusy(message) from None
             kind = type(error).__name__
