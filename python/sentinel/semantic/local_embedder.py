@@ -61,7 +61,7 @@ class LocalEmbedder:
     def tokens(self, text: str) -> int:
         """Tokens of `text` with its two marks, `window + 1` for every text beyond the window.
 
-        A text of more than 64 characters per token of the window counts as beyond it, unread.
+        A text of more than 32 characters per token of the window counts as beyond it, unread.
         """
         ids, whole = self._words.ids(text)
         return len(ids) if whole else self.window + 1

@@ -5,23 +5,21 @@ off, lower case, words split at white space, punctuation and CJK characters, eac
 into the longest pieces of the vocabulary. Marks such as `[SEP]` inside a text are ordinary text
 here: a caller cannot write them.
 
-Cost: a few microseconds per word, and bounded: a text with more than `window` tokens is read only
-until that is sure. Any number of threads. Standard library only.
+Cost: about a microsecond per word, and bounded whatever a caller sends: of a long text only 32
+characters per token of the window are looked at. Any number of threads. Standard library only.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["WordPiece"]
 
 _LONGEST_WORD = 100  # characters; the released tokenizer calls a longer word unknown
-_CHARACTERS_PER_TOKEN = 64  # beyond this many per token of the window a text is not read at all
-_ASCII_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
-_ASCII_CONTROLS = {code: None for code in (*range(32), 127) if code not in (9, 10, 13)}
+_CHARACTERS_PER_TOKEN = 32  # beyond this many per token of the window a text is not read at all
+_KEPT_CHARACTERS = 4096  # in each table
 _CJK = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),
@@ -48,7 +46,12 @@ class WordPiece:
         missing = {"[CLS]", "[SEP]", "[UNK]"} - self._ids.keys()
         if missing:
             raise ValueError(f"vocabulary: {vocabulary.name} lacks {', '.join(sorted(missing))}")
+        # What bounds the search: no piece is longer, and none has another character.
+        self._longest_piece = max(map(len, self._ids))
+        self._characters = frozenset().union(*self._ids)
         self.window = window
+        self._cleaned = _Table(_cleaned)
+        self._folded = _Table(_folded)
         self._begin = self._ids["[CLS]"]
         self._end = self._ids["[SEP]"]
         self._unknown = self._ids["[UNK]"]
@@ -59,7 +62,7 @@ class WordPiece:
         read = text[: self.window * _CHARACTERS_PER_TOKEN]
         whole = len(read) == len(text)
         ids = [self._begin]
-        for word in _words(read):
+        for word in self._words(read):
             ids += self._pieces(word)
             if len(ids) > room + 1:
                 whole = False
@@ -68,11 +71,15 @@ class WordPiece:
         ids.append(self._end)
         return ids, whole
 
+    def _words(self, text: str) -> list[str]:
+        decomposed = unicodedata.normalize("NFD", text.translate(self._cleaned))
+        return decomposed.translate(self._folded).split()
+
     def _pieces(self, word: str) -> list[int]:
         found = self._ids.get(word)
         if found is not None:
             return [found]
-        if len(word) > _LONGEST_WORD:
+        if len(word) > _LONGEST_WORD or not self._characters.issuperset(word):
             return [self._unknown]
         pieces: list[int] = []
         start = 0
@@ -85,24 +92,28 @@ class WordPiece:
 
     def _longest(self, word: str, start: int) -> tuple[int | None, int]:
         prefix = "##" if start else ""
-        for end in range(len(word), start, -1):
+        for end in range(min(len(word), start + self._longest_piece), start, -1):
             found = self._ids.get(prefix + word[start:end])
             if found is not None:
                 return found, end
         return None, start
 
 
-def _words(text: str) -> Iterator[str]:
-    if text.isascii():
-        for match in _ASCII_WORDS.finditer(text.translate(_ASCII_CONTROLS).lower()):
-            yield match.group()
-        return
-    spaced = "".join(map(_spaced, text))
-    for chunk in _folded(spaced).split():
-        yield from _parted(chunk)
+class _Table(dict[int, str]):
+    """For str.translate: what a character becomes, worked out when it first occurs."""
+
+    def __init__(self, becomes: Callable[[str], str]) -> None:
+        super().__init__()
+        self._becomes = becomes
+
+    def __missing__(self, code: int) -> str:
+        made = self._becomes(chr(code))
+        if len(self) < _KEPT_CHARACTERS:  # there are a million characters
+            self[code] = made
+        return made
 
 
-def _spaced(character: str) -> str:
+def _cleaned(character: str) -> str:
     """Nothing for a control character, a space for white space, CJK between spaces."""
     if character in "\t\n\r":
         return " "
@@ -117,29 +128,12 @@ def _spaced(character: str) -> str:
     return character
 
 
-def _folded(text: str) -> str:
-    """Without accents and in lower case; letter by letter, as the model was trained."""
-    decomposed = unicodedata.normalize("NFD", text)
-    return "".join(
-        character.lower() for character in decomposed if unicodedata.category(character) != "Mn"
-    )
-
-
-def _parted(chunk: str) -> Iterator[str]:
-    """Each punctuation character is a word of its own."""
-    start = 0
-    for place, character in enumerate(chunk):
-        if not _is_punctuation(character):
-            continue
-        if start < place:
-            yield chunk[start:place]
-        yield character
-        start = place + 1
-    if start < len(chunk):
-        yield chunk[start:]
-
-
-def _is_punctuation(character: str) -> bool:
-    if character.isascii():
-        return not character.isalnum()
-    return unicodedata.category(character)[0] == "P"
+def _folded(character: str) -> str:
+    """Nothing for an accent, punctuation between spaces, else the lower case."""
+    category = unicodedata.category(character)
+    if category == "Mn":
+        return ""
+    marked = character.isascii() and not character.isalnum()
+    if (marked and character != " ") or category[0] == "P":
+        return f" {character} "
+    return character.lower()
