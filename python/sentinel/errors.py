@@ -15,6 +15,10 @@ __all__ = [
     "CircuitOpenError",
     "ConfigError",
     "ControlError",
+    "EmbedderBusy",
+    "EmbedderError",
+    "EmbedderFailed",
+    "EmbedderUnavailable",
     "Fault",
     "GatewayError",
     "InvalidAccount",
@@ -23,6 +27,7 @@ __all__ = [
     "StreamError",
     "StreamFailed",
     "StreamTooLarge",
+    "TextTooLong",
     "UnknownAccount",
     "UnknownKey",
     "UsageError",
@@ -122,3 +127,23 @@ class StreamFailed(StreamError):
 
 class StreamCut(StreamError, EOFError):
     """The stream ended before its last event."""
+
+
+class EmbedderError(SentinelError):
+    """A text was not embedded."""
+
+
+class EmbedderUnavailable(EmbedderError, ImportError):
+    """What an embedder needs is not installed; the message names the extra."""
+
+
+class EmbedderBusy(EmbedderError):
+    """Too many texts wait already, or no vector was there in time."""
+
+
+class EmbedderFailed(EmbedderError):
+    """An embeddings endpoint was not reached, refused, or answered something else."""
+
+
+class TextTooLong(EmbedderError, ValueError):
+    """A text has more tokens than the embedder's window; a vector of its start would mislead."""

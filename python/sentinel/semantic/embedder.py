@@ -1,0 +1,71 @@
+"""What an embedder is: text -> unit vector, with a name, a version, a dimension and a window.
+
+Name and version are part of a cache partition: vectors of two embedders, or of two versions of one,
+are never compared. A text beyond the window has no vector unless the caller asks for its start,
+because two long texts that begin alike may say different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from sentinel.errors import TextTooLong
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Embedder", "at_least_one", "beyond_window"]
+
+
+class Embedder(Protocol):
+    """The port that the semantic cache asks. Any number of threads."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the vector of any text changes."""
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+
+    @property
+    def window(self) -> int:
+        """Most tokens that a vector can stand for."""
+
+    def tokens(self, text: str) -> int:
+        """Tokens of `text`, `window + 1` for every text beyond the window."""
+
+    def embed(self, texts: Sequence[str], *, cut: bool = False) -> NDArray[np.float32]:
+        """Rows of length 1, shape (len(texts), dimension), in the order of `texts`.
+
+        With `cut` a text beyond the window is represented by its start. TextTooLong without it;
+        EmbedderError if there are no vectors.
+        """
+
+    async def aembed(self, text: str) -> NDArray[np.float32]:
+        """The vector of one text, shape (dimension,), within the embedder's deadline.
+
+        TextTooLong for a text beyond the window; EmbedderBusy if too many wait or the time is up;
+        EmbedderError otherwise.
+        """
+
+    def close(self) -> None:
+        """Give back threads and connections; what still waits fails. More than once is fine."""
+
+
+def beyond_window(window: int) -> TextTooLong:
+    """The error of a text with more than `window` tokens; it does not repeat the text."""
+    return TextTooLong(f"the text has more than {window} tokens, the embedder's window")
+
+
+def at_least_one(name: str, value: int) -> int:
+    """`value`, or ValueError with its name."""
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
