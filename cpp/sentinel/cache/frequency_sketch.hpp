@@ -51,6 +51,7 @@ class FrequencySketch {
 
   // Makes the estimate at least `uses`.
   void raise(std::uint64_t hash, std::uint8_t uses) {
+    if (uses == 0) return;
     const Places places(hash, words_.size());
     for (std::size_t row = 0; row < kRows; ++row) {
       const std::uint8_t held = counter(places.word[row], places.shift[row]);

@@ -105,7 +105,7 @@ class TagIndex {
     Tag made{std::string(name), std::hash<std::string_view>{}(name), kNoSlot};
     const std::uint32_t tag = free_number(tags_, free_tags_);
     try {
-      by_name_.insert(made.hash, tag);
+      by_name_.insert(made.hash, tag, [this](std::uint32_t held) { return tags_[held].hash; });
     } catch (...) {
       free_tags_.push_back(tag);
       throw;

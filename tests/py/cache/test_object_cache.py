@@ -176,7 +176,7 @@ def test_without_a_ttl_there_is_no_end_whatever_the_clock_says() -> None:
     cache.set(1, 2)
     found = cache.lookup(1)
     assert found is not None
-    assert found[2] == math.inf
+    assert found[1] == math.inf
 
 
 def test_a_derived_class_has_attributes_and_the_same_calls() -> None:
@@ -255,14 +255,25 @@ def test_without_a_ttl_get_reads_no_clock(clock: Clock) -> None:
     assert clock.reads == read
 
 
-def test_lookup_gives_age_remaining_and_cost(clock: Clock) -> None:
+def test_without_any_ttl_nothing_reads_a_clock(clock: Clock) -> None:
+    cache = ObjectCache(4, clock=clock)
+    cache.set("key", 1)
+    cache.set("key", 2, cost=0.5)
+    assert cache.lookup("key") == (2, math.inf, 0.5)
+    assert cache.peek("key") == 2
+    assert cache.keys() == ["key"]
+    assert cache.delete("key")
+    assert clock.reads == 0
+
+
+def test_lookup_gives_remaining_and_cost(clock: Clock) -> None:
     cache = ObjectCache(4, clock=clock)
     cache.set("key", "value", ttl=10, stale=5, cost=0.25)
     clock.now += 4
     found = cache.lookup("key")
     assert found is not None
     assert found[0] == "value"
-    assert found[1:] == pytest.approx((4.0, 6.0, 0.25))
+    assert found[1:] == pytest.approx((6.0, 0.25))
 
 
 def test_a_stale_value_is_for_lookup_only(clock: Clock) -> None:
@@ -272,7 +283,7 @@ def test_a_stale_value_is_for_lookup_only(clock: Clock) -> None:
     assert cache.get("key", "miss") == "miss"
     found = cache.lookup("key")
     assert found is not None
-    assert found[2] == pytest.approx(-2.0)
+    assert found[1] == pytest.approx(-2.0)
     assert len(cache) == 1
     assert cache.keys() == []
     clock.now += 3
@@ -287,7 +298,7 @@ def test_lookup_without_ttl_has_no_end() -> None:
     cache.set("key", 1)
     found = cache.lookup("key")
     assert found is not None
-    assert found[2] == math.inf
+    assert found[1] == math.inf
 
 
 def test_expire_removes_exactly_what_has_expired(clock: Clock) -> None:

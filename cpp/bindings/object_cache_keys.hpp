@@ -1,0 +1,95 @@
+// The keys of an ObjectCache: their hashes, and when two of them are equal.
+//
+// Two str, two int and two tuples of the very same parts are compared without running Python code; everything else is
+// asked by `==`. Most hits do not compare: they are asked with the very object that is held.
+//
+// Contract: as a dict has it, identity comes before equality. Keys that are compared here have equal hashes.
+// Threads: all of it needs the GIL. Failure: hash_of and ask may run Python code and leave an exception set.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace sentinel::bindings::object_cache {
+
+// A str that was ever hashed has its hash with it.
+inline bool hash_of(PyObject* key, Py_hash_t& hash) {
+  if (PyUnicode_CheckExact(key)) {
+    hash = reinterpret_cast<PyASCIIObject*>(key)->hash;
+    if (hash != -1) [[likely]]
+      return true;
+  }
+  hash = PyObject_Hash(key);
+  return hash != -1;
+}
+
+template <class Word>
+bool words_differ(const char* left, const char* right) {
+  Word one;
+  Word other;
+  std::memcpy(&one, left, sizeof one);
+  std::memcpy(&other, right, sizeof other);
+  return one != other;
+}
+
+// Keys are short: a call of memcmp costs more than most comparisons.
+inline bool bytes_equal(const char* left, const char* right, std::size_t size) {
+  using Eight = std::uint64_t;
+  using Four = std::uint32_t;
+  if (size > 32) return std::memcmp(left, right, size) == 0;
+  if (size >= 8) {
+    for (std::size_t at = 0; at + 8 < size; at += 8)
+      if (words_differ<Eight>(left + at, right + at)) return false;
+    return !words_differ<Eight>(left + size - 8, right + size - 8);
+  }
+  if (size >= 4)
+    return !words_differ<Four>(left, right) && !words_differ<Four>(left + size - 4, right + size - 4);
+  for (std::size_t at = 0; at < size; ++at)
+    if (left[at] != right[at]) return false;
+  return true;
+}
+
+inline bool both_str(PyObject* left, PyObject* right) {
+  return PyUnicode_CheckExact(left) && PyUnicode_CheckExact(right);
+}
+
+inline bool str_equal(PyObject* left, PyObject* right) {
+  const Py_ssize_t length = PyUnicode_GET_LENGTH(left);
+  if (length != PyUnicode_GET_LENGTH(right) || PyUnicode_KIND(left) != PyUnicode_KIND(right)) return false;
+  const auto size = static_cast<std::size_t>(length) * static_cast<std::size_t>(PyUnicode_KIND(left));
+  return bytes_equal(static_cast<const char*>(PyUnicode_DATA(left)),
+                     static_cast<const char*>(PyUnicode_DATA(right)), size);
+}
+
+// Keys that compare without running Python code: both str, or both int.
+inline bool asks_no_python(PyObject* left, PyObject* right) {
+  return both_str(left, right) || (PyLong_CheckExact(left) && PyLong_CheckExact(right));
+}
+
+inline bool equal_plainly(PyObject* left, PyObject* right) {
+  return PyLong_CheckExact(left) ? PyObject_RichCompareBool(left, right, Py_EQ) == 1 : str_equal(left, right);
+}
+
+// Tuples of the very same parts, as the keys of calls are, need no comparison by Python.
+inline bool same_parts(PyObject* held, PyObject* key) {
+  if (!PyTuple_CheckExact(held) || !PyTuple_CheckExact(key)) return false;
+  const Py_ssize_t count = PyTuple_GET_SIZE(held);
+  if (PyTuple_GET_SIZE(key) != count) return false;
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (PyTuple_GET_ITEM(held, i) != PyTuple_GET_ITEM(key, i)) return false;
+  return true;
+}
+
+// 1 equal, 0 not, -1 with an exception set. May run Python code.
+inline int ask(PyObject* held, PyObject* key) {
+  if (same_parts(held, key)) return 1;
+  Py_INCREF(held);
+  const int equal = PyObject_RichCompareBool(held, key, Py_EQ);
+  Py_DECREF(held);
+  return equal;
+}
+
+}  // namespace sentinel::bindings::object_cache
