@@ -24,6 +24,7 @@ using object_cache::Bounds;
 using object_cache::callable_or_none;
 using object_cache::Counters;
 using object_cache::Found;
+using object_cache::hash_at_once;
 using object_cache::hash_of;
 using object_cache::InitArguments;
 using object_cache::kNanosecondsPerSecond;
@@ -66,12 +67,20 @@ constexpr char kGetDoc[] =
     "The fresh value of the key, else `default`. Counts a hit or a miss and renews the entry.\n"
     "Without any ttl no clock is read.";
 
-PyObject* get(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+[[gnu::noinline]] PyObject* get_any(PyObject* self, PyObject* const* given, Py_ssize_t count,
+                                    PyObject* names) {
   static constexpr Parameters<2> kParameters("get", {"key", "default"}, 1);
   std::array<PyObject*, 2> values{nullptr, Py_None};
   Py_hash_t hash = 0;
   if (!key_and_default(kParameters, given, count, names, values) || !hash_of(values[0], hash)) return nullptr;
   return store_of(self).get(values[0], hash, values[1]);
+}
+
+PyObject* get(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  Py_hash_t hash = 0;
+  if (names != nullptr || (count != 1 && count != 2) || !hash_at_once(given[0], hash)) [[unlikely]]
+    return get_any(self, given, count, names);
+  return store_of(self).get(given[0], hash, count == 1 ? Py_None : given[1]);
 }
 
 constexpr char kPeekDoc[] =

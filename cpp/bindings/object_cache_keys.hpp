@@ -15,19 +15,21 @@
 
 namespace sentinel::bindings::object_cache {
 
-// A str that was ever hashed has its hash with it.
+// A str that was ever hashed has its hash with it. False: ask hash_of.
+[[gnu::always_inline]] inline bool hash_at_once(PyObject* key, Py_hash_t& hash) {
+  if (!PyUnicode_CheckExact(key)) return false;
+  hash = reinterpret_cast<PyASCIIObject*>(key)->hash;
+  return hash != -1;
+}
+
 inline bool hash_of(PyObject* key, Py_hash_t& hash) {
-  if (PyUnicode_CheckExact(key)) {
-    hash = reinterpret_cast<PyASCIIObject*>(key)->hash;
-    if (hash != -1) [[likely]]
-      return true;
-  }
+  if (hash_at_once(key, hash)) return true;
   hash = PyObject_Hash(key);
   return hash != -1;
 }
 
 template <class Word>
-bool words_differ(const char* left, const char* right) {
+[[gnu::always_inline]] inline bool words_differ(const char* left, const char* right) {
   Word one;
   Word other;
   std::memcpy(&one, left, sizeof one);
@@ -35,11 +37,12 @@ bool words_differ(const char* left, const char* right) {
   return one != other;
 }
 
-// Keys are short: a call of memcmp costs more than most comparisons.
-inline bool bytes_equal(const char* left, const char* right, std::size_t size) {
+inline constexpr Py_ssize_t kShort = 32;
+
+// At most kShort bytes, without a call: memcmp costs more than most comparisons of keys.
+[[gnu::always_inline]] inline bool short_bytes_equal(const char* left, const char* right, std::size_t size) {
   using Eight = std::uint64_t;
   using Four = std::uint32_t;
-  if (size > 32) return std::memcmp(left, right, size) == 0;
   if (size >= 8) {
     for (std::size_t at = 0; at + 8 < size; at += 8)
       if (words_differ<Eight>(left + at, right + at)) return false;
@@ -56,12 +59,23 @@ inline bool both_str(PyObject* left, PyObject* right) {
   return PyUnicode_CheckExact(left) && PyUnicode_CheckExact(right);
 }
 
+// What most str keys are, compared without a call. False says nothing.
+[[gnu::always_inline]] inline bool short_ascii_equal(PyObject* left, PyObject* right) {
+  if (!both_str(left, right)) return false;
+  const auto* one = reinterpret_cast<const PyASCIIObject*>(left);
+  const auto* other = reinterpret_cast<const PyASCIIObject*>(right);
+  if (one->length != other->length || one->length > kShort) return false;
+  const bool known = one->state.ascii && one->state.compact && other->state.ascii && other->state.compact;
+  return known &&
+         short_bytes_equal(reinterpret_cast<const char*>(one + 1), reinterpret_cast<const char*>(other + 1),
+                           static_cast<std::size_t>(one->length));
+}
+
 inline bool str_equal(PyObject* left, PyObject* right) {
   const Py_ssize_t length = PyUnicode_GET_LENGTH(left);
   if (length != PyUnicode_GET_LENGTH(right) || PyUnicode_KIND(left) != PyUnicode_KIND(right)) return false;
   const auto size = static_cast<std::size_t>(length) * static_cast<std::size_t>(PyUnicode_KIND(left));
-  return bytes_equal(static_cast<const char*>(PyUnicode_DATA(left)),
-                     static_cast<const char*>(PyUnicode_DATA(right)), size);
+  return std::memcmp(PyUnicode_DATA(left), PyUnicode_DATA(right), size) == 0;
 }
 
 // Keys that compare without running Python code: both str, or both int.

@@ -34,23 +34,38 @@ void Store::set_up(const Bounds& bounds, PyObject* weigh, PyObject* measure, PyO
 
 // ---- reading
 
-PyObject* Store::get_by_own_clock(PyObject* key, Py_hash_t hash, PyObject* otherwise) {
-  std::int64_t now = 0;
-  const std::uint32_t at = find_and_read_clock(key, hash, now);
+// Whatever the key and the entry are. By the user's clock also where a key's __eq__ has just given this cache its first
+// deadline.
+[[gnu::noinline]] PyObject* Store::search(PyObject* key, Py_hash_t hash, PyObject* otherwise) {
+  if (by_own_clock_) {
+    std::int64_t now = 0;
+    const std::uint32_t at = find_and_read_clock(key, hash, now);
+    if (at >= kFailed) return at == kFailed ? nullptr : miss(hash, otherwise);
+    return is_fresh(at, now) ? hit(at) : miss_expired(at, now, otherwise);
+  }
+  const std::uint32_t at = find(key, hash);
   if (at >= kFailed) return at == kFailed ? nullptr : miss(hash, otherwise);
-  if (is_fresh(at, now)) return hit(at);
-  miss_expired(at, now);
-  return Py_XNewRef(otherwise);
+  if (!is_timed(at)) return hit(at);
+  return by_own_clock_ ? search(key, hash, otherwise) : get_timed(at, otherwise);
 }
 
-// Also where a key's __eq__ has just given an entry a deadline by the user's clock, which nobody has read yet.
-[[gnu::noinline]] PyObject* Store::get_when_near_deadline(std::uint32_t at, PyObject* key, Py_hash_t hash,
-                                                          PyObject* otherwise) {
-  if (by_own_clock_) return get_by_own_clock(key, hash, otherwise);
+// By the system's clock.
+[[gnu::noinline]] PyObject* Store::get_timed(std::uint32_t at, PyObject* otherwise) {
+  if (surely_before(slots_[at].fresh_tick)) [[likely]]
+    return hit_at_once(at);
   const std::int64_t now = read_system(CLOCK_MONOTONIC);
-  if (is_fresh(at, now)) return hit(at);
-  miss_expired(at, now);
-  return Py_XNewRef(otherwise);
+  return is_fresh(at, now) ? hit(at) : miss_expired(at, now, otherwise);
+}
+
+[[gnu::noinline]] PyObject* Store::hit(std::uint32_t at) {
+  ++counters_.hits;
+  touch(at);
+  return Py_NewRef(slots_[at].value);
+}
+
+void Store::touch(std::uint32_t at) {
+  residency_.touch(slots_.data(), at);
+  if (watcher_ != nullptr && !watcher_->watch(slots_[at].hash)) watcher_ = nullptr;
 }
 
 PyObject* Store::peek(PyObject* key, Py_hash_t hash, PyObject* otherwise) const {
@@ -64,12 +79,8 @@ int Store::lookup(PyObject* key, Py_hash_t hash, Found& found) {
   std::int64_t now = 0;
   const std::uint32_t at = find_and_read_clock(key, hash, now);
   if (at == kFailed) return -1;
-  if (at == kNoSlot) {
-    count_miss(hash);
-    return 0;
-  }
-  if (now >= gone_at(at)) {
-    miss_expired(at, now);
+  if (at == kNoSlot || now >= gone_at(at)) {
+    at == kNoSlot ? miss(hash, nullptr) : miss_expired(at, now, nullptr);
     return 0;
   }
   ++(is_fresh(at, now) ? counters_.hits : counters_.stale_hits);
@@ -92,39 +103,35 @@ bool Store::collect(std::vector<PyObject*>& into, bool with_values) const {
   return true;
 }
 
-[[gnu::noinline]] PyObject* Store::miss(Py_hash_t hash, PyObject* otherwise) {
-  count_miss(hash);
+PyObject* Store::miss(Py_hash_t hash, PyObject* otherwise) {
+  const auto hashed = static_cast<std::uint64_t>(hash);
+  ++counters_.misses;
+  residency_.note_miss(hashed);
+  if (watcher_ != nullptr && !watcher_->watch(hashed)) watcher_ = nullptr;
   return Py_XNewRef(otherwise);
 }
 
-void Store::count_miss(Py_hash_t hash) {
-  ++counters_.misses;
-  residency_.note_miss(static_cast<std::uint64_t>(hash));
-  if (watcher_ != nullptr) watch(static_cast<std::uint64_t>(hash));
-}
-
 // Of an entry that is not fresh; it goes unless it is still to be had stale.
-void Store::miss_expired(std::uint32_t at, std::int64_t now) {
+PyObject* Store::miss_expired(std::uint32_t at, std::int64_t now, PyObject* otherwise) {
   ++counters_.misses;
-  if (now < gone_at(at)) return;
+  if (now < gone_at(at)) return Py_XNewRef(otherwise);
+  Py_XINCREF(otherwise);
   Release release;
   drop(at, release);
   ++counters_.expirations;
-}
-
-[[gnu::noinline]] void Store::watch(std::uint64_t hash) {
-  if (!watcher_->watch(hash)) watcher_ = nullptr;
+  return otherwise;
 }
 
 // ---- finding
 
-[[gnu::noinline]] std::uint32_t Store::find_from(cache::SlotTable::Probe probe, PyObject* key,
-                                                 std::uint64_t hash) const {
+std::uint32_t Store::find(PyObject* key, Py_hash_t hash) const {
+  const auto hashed = static_cast<std::uint64_t>(hash);
+  cache::SlotTable::Probe probe = table_.probe(hashed);
   for (; probe.slot != kNoSlot; table_.advance(probe)) {
     const Slot& slot = slots_[probe.slot];
     if (slot.key == key) return probe.slot;
-    if (slot.hash != hash) continue;
-    if (!asks_no_python(slot.key, key)) return find_by_asking(key, hash);
+    if (slot.hash != hashed) continue;
+    if (!asks_no_python(slot.key, key)) return find_by_asking(key, hashed);
     if (equal_plainly(slot.key, key)) return probe.slot;
   }
   return kNoSlot;
@@ -264,7 +271,7 @@ std::uint32_t Store::insert(PyObject* key, Py_hash_t hash, PyObject* value, std:
   slot = Slot{};
   slot.hash = hashed;
   try {
-    table_.insert(hashed, at, [this](std::uint32_t held) { return slots_[held].hash; });
+    table_.insert(hashed, at, HashOf{slots_});
     add_to_residency(at, weight);
   } catch (...) {
     slot.hash = next_free;
@@ -287,7 +294,7 @@ void Store::add_to_residency(std::uint32_t at, std::uint64_t weight) {
   try {
     residency_.add(slots_.data(), at, weight);
   } catch (...) {
-    table_.remove(slots_[at].hash, at);
+    table_.remove(slots_[at].hash, at, HashOf{slots_});
     throw;
   }
 }
@@ -368,7 +375,7 @@ std::uint32_t Store::free_slot() {
 void Store::drop(std::uint32_t at, Release& release) {
   release.reserve(1);
   Slot& slot = slots_[at];
-  table_.remove(slot.hash, at);
+  table_.remove(slot.hash, at, HashOf{slots_});
   residency_.remove(slots_.data(), at);
   wheel_.disarm(at);
   tags_.detach(at);

@@ -85,17 +85,16 @@ class Store {
   std::uint64_t bytes() const { return bounds_.max_bytes > 0 ? residency_.weight() : 0; }
 
   // A new reference to the fresh value, or on a miss to `otherwise` (which may be nullptr); nullptr: an exception is
-  // set. What is seldom is kept out of it, in functions of its own.
+  // set. Most hits call nothing: what needs a call is a function of its own, which this one ends in.
   [[gnu::always_inline]] PyObject* get(PyObject* key, Py_hash_t hash, PyObject* otherwise) {
-    if (by_own_clock_) [[unlikely]]
-      return get_by_own_clock(key, hash, otherwise);
-    const std::uint32_t at = find(key, hash);
-    if (at >= kFailed) [[unlikely]]
-      return at == kFailed ? nullptr : miss(hash, otherwise);
-    const std::uint32_t tick = slots_[at].fresh_tick;
-    if (tick != kNeverTick && (by_own_clock_ || !surely_before(tick))) [[unlikely]]
-      return get_when_near_deadline(at, key, hash, otherwise);
-    return hit(at);
+    const std::uint32_t at = table_.probe(static_cast<std::uint64_t>(hash)).slot;
+    if (at == kNoSlot || by_own_clock_) [[unlikely]]
+      return search(key, hash, otherwise);
+    const Slot& slot = slots_[at];
+    if (slot.key != key)
+      if (slot.hash != static_cast<std::uint64_t>(hash) || !short_ascii_equal(slot.key, key))
+        return search(key, hash, otherwise);
+    return slot.fresh_tick == kNeverTick ? hit_at_once(at) : get_timed(at, otherwise);
   }
 
   // The same without counting or renewing.
@@ -141,45 +140,35 @@ class Store {
   };
   static_assert(sizeof(Slot) == 32);
 
+  struct HashOf {
+    const std::vector<Slot>& slots;
+    std::uint64_t operator()(std::uint32_t at) const { return slots[at].hash; }
+  };
+
   // Of a slot that has a deadline or a cost, or whose predecessors had.
   struct Times {
     std::int64_t fresh_until = kNever;
     double cost_seconds = 0;
   };
 
-  [[gnu::always_inline]] PyObject* hit(std::uint32_t at) {
+  [[gnu::always_inline]] PyObject* hit_at_once(std::uint32_t at) {
+    if (watcher_ != nullptr || !residency_.touch_at_once(slots_.data(), at)) [[unlikely]]
+      return hit(at);
     ++counters_.hits;
-    PyObject* const value = slots_[at].value;
-    touch(at);
-    return Py_NewRef(value);
+    return Py_NewRef(slots_[at].value);
   }
 
-  [[gnu::always_inline]] void touch(std::uint32_t at) {
-    residency_.touch(slots_.data(), at);
-    if (watcher_ != nullptr) watch(slots_[at].hash);
-  }
+  PyObject* hit(std::uint32_t at);
+  void touch(std::uint32_t at);
+  PyObject* search(PyObject* key, Py_hash_t hash, PyObject* otherwise);
+  PyObject* get_timed(std::uint32_t at, PyObject* otherwise);
+  PyObject* miss(Py_hash_t hash, PyObject* otherwise);
+  PyObject* miss_expired(std::uint32_t at, std::int64_t now, PyObject* otherwise);
 
-  // The slot of that key, kNoSlot or kFailed.
-  [[gnu::always_inline]] std::uint32_t find(PyObject* key, Py_hash_t hash) const {
-    const cache::SlotTable::Probe probe = table_.probe(static_cast<std::uint64_t>(hash));
-    if (probe.slot == kNoSlot) return kNoSlot;
-    const Slot& slot = slots_[probe.slot];
-    if (slot.key == key) return probe.slot;
-    if (slot.hash == static_cast<std::uint64_t>(hash) && both_str(slot.key, key) && str_equal(slot.key, key))
-      return probe.slot;
-    return find_from(probe, key, static_cast<std::uint64_t>(hash));
-  }
-
-  std::uint32_t find_from(cache::SlotTable::Probe probe, PyObject* key, std::uint64_t hash) const;
+  // The slot of that key, kNoSlot or kFailed. The second one reads the clock too if the slot has a deadline.
+  std::uint32_t find(PyObject* key, Py_hash_t hash) const;
   std::uint32_t find_by_asking(PyObject* key, std::uint64_t hash) const;
   std::uint32_t find_and_read_clock(PyObject* key, Py_hash_t hash, std::int64_t& now) const;
-
-  PyObject* get_by_own_clock(PyObject* key, Py_hash_t hash, PyObject* otherwise);
-  PyObject* get_when_near_deadline(std::uint32_t at, PyObject* key, Py_hash_t hash, PyObject* otherwise);
-  PyObject* miss(Py_hash_t hash, PyObject* otherwise);
-  void count_miss(Py_hash_t hash);
-  void miss_expired(std::uint32_t at, std::int64_t now);
-  void watch(std::uint64_t hash);
 
   bool is_timed(std::uint32_t at) const { return slots_[at].fresh_tick != kNeverTick; }
   bool is_fresh(std::uint32_t at, std::int64_t now) const { return now < fresh_until(at); }

@@ -69,7 +69,7 @@ class ShadowCache {
     residency_.add(slots_.data(), at, 1);
     if (residency_.size() <= most_) return;
     free_ = residency_.victim(slots_.data(), at);
-    table_.remove(slots_[free_].hash, free_);
+    table_.remove(slots_[free_].hash, free_, HashOf{slots_});
     residency_.remove(slots_.data(), free_);
   }
 

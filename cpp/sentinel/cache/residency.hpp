@@ -14,14 +14,12 @@
 // Contract: `add` puts a slot in as newest of the window. `victim(keep)` names the slot to take out next, never `keep`,
 // kNoSlot if there is no other; the caller calls `remove` with it. Uses are halved each ten times as many accesses as slots.
 // A slot weighs 1 unless `weighted`. Slots hold `hash` and `standing`; calls take the array of slots.
-// Cost: O(1), but the halving: O(sketch) each ten times as many accesses. A hit of what is asked for all the time writes
-// nothing but the count of accesses. Thread rule: one owner.
+// Cost: O(1), but the halving: O(sketch) each ten times as many accesses. Thread rule: one owner.
 // Failure rule: `add` may throw bad_alloc and then changed nothing.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -53,15 +51,9 @@ class Residency {
   explicit Residency(Policy policy, bool weighted = false)
       : weighted_(weighted),
         counting_(policy == Policy::adaptive),
-        window_share_(counting_ ? kSmallWindow : kWholeWindow) {
-    note_settled();
-  }
+        window_share_(counting_ ? kSmallWindow : kWholeWindow) {}
 
-  void set_window_share(std::uint32_t share) {
-    if (share == window_share_) return;
-    window_share_ = share;
-    note_settled();
-  }
+  void set_window_share(std::uint32_t share) { window_share_ = share; }
   std::uint32_t window_share() const { return window_share_; }
 
   // Somebody asked for what is not here.
@@ -78,10 +70,30 @@ class Residency {
 
   // In the main part a hit leaves a mark and moves nothing: what it is worth is looked at when room is needed.
   template <class Slot>
-  [[gnu::always_inline]] void touch(Slot* slots, std::uint32_t at) {
-    if (!counting_) return list(Queue::window).renew(links_.data(), at);
+  void touch(Slot* slots, std::uint32_t at) {
+    if (touch_at_once(slots, at)) return;
     count_access();
-    if ((bits_of(slots[at].standing) | kEitherSegment) != settled_) touch_unsettled(slots, at);
+    count_use(slots[at].standing);
+    const bool moves = slots[at].standing.queue == Queue::window || window_share_ == kWholeWindow;
+    if (moves) return touch_window(slots, at);
+    slots[at].standing.asked_for = true;
+  }
+
+  // The same where it calls nothing, which is mostly; else nothing happens and it is false.
+  template <class Slot>
+  [[gnu::always_inline]] bool touch_at_once(Slot* slots, std::uint32_t at) {
+    if (!counting_) {
+      list(Queue::window).renew(links_.data(), at);
+      return true;
+    }
+    Standing& standing = slots[at].standing;
+    const bool moves = standing.queue == Queue::window || window_share_ == kWholeWindow;
+    if (moves || until_check_ == 1) [[unlikely]]
+      return false;
+    --until_check_;
+    count_use(standing);
+    standing.asked_for = true;
+    return true;
   }
 
   template <class Slot>
@@ -158,26 +170,6 @@ class Residency {
   static constexpr std::size_t kAccessesPerSlot = 10;
   static constexpr std::size_t kLeastAccesses = 640;
   static constexpr int kMovesPerStep = 8;
-
-  static constexpr std::uint32_t bits_of(Standing standing) { return std::bit_cast<std::uint32_t>(standing); }
-  // With this bit probation and protection look the same, and none and the window as neither.
-  static constexpr std::uint32_t kEitherSegment =
-      std::bit_cast<std::uint32_t>(Standing{0, 0, false, Queue::window});
-
-  // What a slot looks like that one more hit leaves as it is: in the main part, marked, its uses up to date and at their
-  // most. While the window has all there is none.
-  void note_settled() {
-    settled_ = window_share_ == kWholeWindow ? 0 : bits_of({epoch_, kMostUses, true, Queue::protection});
-  }
-
-  template <class Slot>
-  [[gnu::always_inline]] void touch_unsettled(Slot* slots, std::uint32_t at) {
-    Standing& standing = slots[at].standing;
-    bring_up_to_date(standing);
-    if (standing.uses < kMostUses) ++standing.uses;
-    if (standing.queue == Queue::window || window_share_ == kWholeWindow) return touch_window(slots, at);
-    standing.asked_for = true;
-  }
 
   RecencyList& list(Queue queue) { return lists_[static_cast<std::size_t>(queue)]; }
   const RecencyList& list(Queue queue) const { return lists_[static_cast<std::size_t>(queue)]; }
@@ -285,18 +277,22 @@ class Residency {
     if (accesses_ >= period) {
       accesses_ /= 2;
       ++epoch_;
-      note_settled();
       sketch_.halve();
     }
     chunk_ = accesses_ < period ? period - accesses_ : 1;
     until_check_ = chunk_;
   }
 
-  void bring_up_to_date(Standing& standing) const {
-    if (standing.epoch == epoch_) return;
-    const auto halvings = static_cast<std::uint8_t>(epoch_ - standing.epoch);
-    standing.uses = halvings > 4 ? std::uint8_t{0} : static_cast<std::uint8_t>(standing.uses >> halvings);
+  // Without a branch: after each halving every slot that is asked for is out of date once.
+  [[gnu::always_inline]] void bring_up_to_date(Standing& standing) const {
+    const unsigned halvings = static_cast<std::uint8_t>(epoch_ - standing.epoch);
+    standing.uses = static_cast<std::uint8_t>(standing.uses >> std::min(halvings, 7U));
     standing.epoch = epoch_;
+  }
+
+  [[gnu::always_inline]] void count_use(Standing& standing) const {
+    bring_up_to_date(standing);
+    standing.uses = std::min<std::uint8_t>(static_cast<std::uint8_t>(standing.uses + 1), kMostUses);
   }
 
   bool weighted_;
@@ -304,7 +300,6 @@ class Residency {
   bool missed_ = false;
   std::uint8_t epoch_ = 0;
   std::uint8_t last_miss_uses_ = 0;
-  std::uint32_t settled_ = 0;
   std::uint32_t window_share_;
   std::uint32_t candidate_ = kNoSlot;
   std::size_t size_ = 0;
