@@ -88,7 +88,9 @@ class Store {
   // set. Most hits call nothing: what needs a call is a function of its own, which this one ends in.
   [[gnu::always_inline]] PyObject* get(PyObject* key, Py_hash_t hash, PyObject* otherwise) {
     const std::uint32_t at = table_.probe(static_cast<std::uint64_t>(hash)).slot;
-    if (at == kNoSlot || by_own_clock_) [[unlikely]]
+    if (at == kNoSlot) [[unlikely]]
+      return miss(hash, otherwise);
+    if (by_own_clock_) [[unlikely]]
       return search(key, hash, otherwise);
     const Slot& slot = slots_[at];
     if (slot.key != key)
@@ -182,6 +184,9 @@ class Store {
   void replace(std::uint32_t at, PyObject* value, std::uint64_t weight, Release& release);
   void write_terms(std::uint32_t at, std::int64_t now, const Terms& terms, Release& release);
   void write_times(std::uint32_t at, std::int64_t fresh_until, double cost_seconds);
+  bool is_full() const { return size() >= bounds_.max_entries; }
+  void fetch_next_victim() const;
+  void fetch_what_leaves() const;
   void make_room(std::uint32_t keep, Release& release);
   void expect_entries(std::size_t entries);
   void expire_some(std::int64_t now, std::uint32_t& keep, Release& release);

@@ -115,8 +115,8 @@ class Duel {
 
   static constexpr std::size_t kNotes = 32;
   static constexpr std::size_t kBatchesWithoutMiss = 256;
-  static constexpr unsigned kLeastShift = 2;  // a quarter of the accesses at most
-  static constexpr std::size_t kShadowsAimedAt = 256;
+  static constexpr unsigned kLeastShift = 3;  // an eighth of the accesses at most
+  static constexpr std::size_t kShadowsAimedAt = 128;
   static constexpr double kMemoryInShadows = 8;
   static constexpr double kThreshold = 0.004;
   static constexpr double kHeadStart = 0.04;  // a young count of uses says little yet, and seldom so again

@@ -143,6 +143,12 @@ class Residency {
     return slots[candidate].standing.uses > slots[oldest].standing.uses ? oldest : candidate;
   }
 
+  // Who mostly leaves next; kNoSlot if nobody is here.
+  std::uint32_t likely_victim() const { return oldest_but(kNoSlot); }
+  void prefetch_uses(std::uint64_t hash) const {
+    if (counting_) sketch_.prefetch(hash);
+  }
+
   // One like this when it was new.
   Residency emptied() const { return Residency(counting_ ? Policy::adaptive : Policy::lru, weighted_); }
 

@@ -1,16 +1,16 @@
 // From a hash to the number of a slot: flat open addressing, for whoever keeps entries in an array of their own.
 //
-// Layout: a power of two of 4-byte buckets, at most a quarter of them taken. A bucket holds the number of a slot and, in
-// the bits that numbers below a half of the buckets leave free, bits of the mixed hash. Linear probing from the place
-// that the mixed hash's upper bits name; removing shifts the followers back, so there are no tombstones. (Chunks whose
-// bytes are compared all at once need a third of the memory, but a hit waits four nanoseconds longer for the number of
-// its slot: measured.) Equal hashes may be held several times; keys are their owner's, who compares them, and so are
-// whole hashes, which growing and removing ask for.
+// Layout: a power of two of 4-byte buckets, at most a quarter of them taken, half of them where that is much memory. A
+// bucket holds the number of a slot and, in the bits that numbers below a half of the buckets leave free, how far it is
+// from its home and bits of its mixed hash. Linear probing from the home, which the mixed hash's upper bits name; so a
+// look-up knows what the bits of a bucket must be. Removing shifts the followers back, so there are no tombstones.
+// (Chunks whose bytes are compared all at once need a third of the memory, but a hit waits four nanoseconds longer for
+// the number of its slot: measured.) Equal hashes may be held several times; keys are their owner's, who compares them,
+// and so are whole hashes, which growing asks for, and removing if somebody is far from home.
 //
 // Contract: a look-up is a Probe: `table.probe(hash)` stands at the first slot whose bits agree, `table.advance` at the
 // next; `slot` is kNoSlot at the end. Any insert or removal ends all probes. `hash_of` gives the hash of any slot that is
-// held. Numbers are those of an array with free places used again: the n-th that is held at a time is below n, if none
-// was taken out.
+// held. Numbers should be those of an array with free places used again: memory is for the greatest.
 // Cost: one cache line, mostly. insert allocates when it doubles the buckets.
 // Thread rule: one owner. Failure rule: insert may throw bad_alloc and then changed nothing.
 #pragma once
@@ -50,9 +50,12 @@ class SlotTable {
   }
 
   void advance(Probe& probe) const {
-    probe.at = after(probe.at);
+    step(probe);
     settle(probe);
   }
+
+  // For whoever will ask for that hash soon.
+  void prefetch(std::uint64_t hash) const { __builtin_prefetch(&buckets_[home(mixed(hash))]); }
 
   template <class HashOf>
   void insert(std::uint64_t hash, std::uint32_t slot, HashOf hash_of) {
@@ -65,7 +68,7 @@ class SlotTable {
   template <class HashOf>
   void remove(std::uint64_t hash, std::uint32_t slot, HashOf hash_of) {
     std::size_t at = home(mixed(hash));
-    while ((buckets_[at] & number_mask_) != slot) {
+    while ((buckets_[at] & shape_.number_mask) != slot) {
       assert(buckets_[at] != kEmpty);
       at = after(at);
     }
@@ -83,7 +86,8 @@ class SlotTable {
 
  private:
   static constexpr std::size_t kLeastBuckets = 16;
-  static constexpr std::size_t kBucketsPerSlot = 4;
+  static constexpr int kDistanceBits = 4;
+  static constexpr std::size_t kManySlots = 1U << 14U;
   static constexpr std::uint32_t kEmpty = 0xffff'ffffU;
   static constexpr std::uint32_t kNeverEmpty =
       0x7fff'ffffU;  // no tag has the upper bit, so none agrees with kEmpty
@@ -91,20 +95,43 @@ class SlotTable {
   static unsigned shift_for(std::size_t buckets) {
     return 64U - static_cast<unsigned>(std::countr_zero(buckets));
   }
-  static std::uint32_t mask_for(std::size_t buckets) { return static_cast<std::uint32_t>(buckets / 2 - 1); }
 
-  // Of other bits than those that name the place.
+  // Which bits of a bucket are what: the number, the distance, the hash, and the uppermost of none but kEmpty.
+  struct Shape {
+    std::uint32_t number_mask;
+    std::uint32_t one_further;  // one in the bits of the distance
+    std::uint32_t farthest;     // all of them: that far or farther
+
+    explicit Shape(std::size_t buckets) : number_mask(static_cast<std::uint32_t>(buckets / 2 - 1)) {
+      const int free = 31 - std::popcount(number_mask);
+      one_further = number_mask + 1;
+      farthest = ((1U << std::min(free, kDistanceBits)) - 1) * one_further;
+    }
+  };
+
+  // In the place of the distance there is none. Of other bits than those that name the home.
   std::uint32_t tag_of(std::uint64_t spread) const {
-    return static_cast<std::uint32_t>(spread) & ~number_mask_ & kNeverEmpty;
+    return static_cast<std::uint32_t>(spread) & ~(shape_.number_mask | shape_.farthest) & kNeverEmpty;
   }
   std::size_t home(std::uint64_t spread) const { return spread >> shift_; }
-  std::size_t after(std::size_t at) const { return (at + 1) & (2 * std::size_t{number_mask_} + 1); }
+  std::size_t mask() const { return 2 * std::size_t{shape_.number_mask} + 1; }
+  std::size_t after(std::size_t at) const { return (at + 1) & mask(); }
+
+  void step(Probe& probe) const {
+    probe.at = after(probe.at);
+    probe.tag = further(probe.tag);
+  }
+
+  // What the bits of a bucket are one place further from home.
+  std::uint32_t further(std::uint32_t bucket) const {
+    return (bucket & shape_.farthest) == shape_.farthest ? bucket : bucket + shape_.one_further;
+  }
 
   [[gnu::always_inline]] void settle(Probe& probe) const {
-    for (;; probe.at = after(probe.at)) {
+    for (;; step(probe)) {
       const std::uint32_t bucket = buckets_[probe.at];
-      probe.slot = bucket ^ probe.tag;  // the number, if the tags agree
-      if (probe.slot <= number_mask_) return;
+      probe.slot = bucket ^ probe.tag;  // the number, if all else agrees
+      if (probe.slot <= shape_.number_mask) return;
       if (bucket != kEmpty) continue;
       probe.slot = kNoSlot;
       return;
@@ -114,26 +141,41 @@ class SlotTable {
   void put(std::uint64_t hash, std::uint32_t slot) {
     const std::uint64_t spread = mixed(hash);
     std::size_t at = home(spread);
-    while (buckets_[at] != kEmpty) at = after(at);
-    buckets_[at] = slot | tag_of(spread);
+    std::uint32_t bucket = slot | tag_of(spread);
+    for (; buckets_[at] != kEmpty; at = after(at)) bucket = further(bucket);
+    buckets_[at] = bucket;
+  }
+
+  template <class HashOf>
+  std::size_t home_of(std::size_t at, HashOf hash_of) const {
+    const std::uint32_t bucket = buckets_[at];
+    const std::uint32_t distance = bucket & shape_.farthest;
+    if (distance == shape_.farthest) return home(mixed(hash_of(bucket & shape_.number_mask)));
+    return (at - distance / shape_.one_further) & mask();
   }
 
   template <class HashOf>
   void close_gap(std::size_t gap, HashOf hash_of) {
-    const std::size_t mask = buckets_.size() - 1;
     for (std::size_t at = after(gap); buckets_[at] != kEmpty; at = after(at)) {
-      const std::size_t wanted = home(mixed(hash_of(buckets_[at] & number_mask_)));
-      const bool stands_behind_its_home = ((at - wanted) & mask) < ((at - gap) & mask);
+      const std::size_t wanted = home_of(at, hash_of);
+      const bool stands_behind_its_home = ((at - wanted) & mask()) < ((at - gap) & mask());
       if (stands_behind_its_home) continue;
-      buckets_[gap] = buckets_[at];
+      buckets_[gap] = moved(buckets_[at], (gap - wanted) & mask());
       gap = at;
     }
     buckets_[gap] = kEmpty;
   }
 
+  std::uint32_t moved(std::uint32_t bucket, std::size_t distance) const {
+    const std::size_t most = shape_.farthest / shape_.one_further;
+    const auto written = static_cast<std::uint32_t>(std::min(distance, most)) * shape_.one_further;
+    return (bucket & ~shape_.farthest) | written;
+  }
+
   template <class HashOf>
   void make_room(std::size_t slots, HashOf hash_of) {
-    if (slots * kBucketsPerSlot > buckets_.size()) resize(std::bit_ceil(slots * kBucketsPerSlot), hash_of);
+    const std::size_t least = slots * (slots < kManySlots ? 4 : 2);
+    if (least > buckets_.size()) resize(std::bit_ceil(least), hash_of);
   }
 
   template <class HashOf>
@@ -141,15 +183,15 @@ class SlotTable {
     assert(wanted <= std::size_t{1} << 32U);
     std::vector<std::uint32_t> old(wanted, kEmpty);
     old.swap(buckets_);
-    const std::uint32_t old_mask = number_mask_;
+    const std::uint32_t old_mask = shape_.number_mask;
     shift_ = shift_for(wanted);
-    number_mask_ = mask_for(wanted);
+    shape_ = Shape(wanted);
     for (const std::uint32_t bucket : old)
       if (bucket != kEmpty) put(hash_of(bucket & old_mask), bucket & old_mask);
   }
 
   std::vector<std::uint32_t> buckets_;
-  std::uint32_t number_mask_ = mask_for(kLeastBuckets);
+  Shape shape_{kLeastBuckets};
   unsigned shift_ = shift_for(kLeastBuckets);
   std::size_t size_ = 0;
 };
