@@ -74,8 +74,9 @@ class Residency {
     if (touch_at_once(slots, at)) return;
     count_access();
     count_use(slots[at].standing);
-    const bool moves = slots[at].standing.queue == Queue::window || window_share_ == kWholeWindow;
-    if (moves) return touch_window(slots, at);
+    const bool in_window = slots[at].standing.queue == Queue::window;
+    if (in_window) return list(Queue::window).renew(links_.data(), at);
+    if (window_share_ == kWholeWindow) return enter_window(slots, at);
     slots[at].standing.asked_for = true;
   }
 
@@ -87,12 +88,16 @@ class Residency {
       return true;
     }
     Standing& standing = slots[at].standing;
-    const bool moves = standing.queue == Queue::window || window_share_ == kWholeWindow;
-    if (moves || until_check_ == 1) [[unlikely]]
+    const bool changes_queue = window_share_ == kWholeWindow && standing.queue != Queue::window;
+    if (changes_queue || until_check_ == 1) [[unlikely]]
       return false;
     --until_check_;
     count_use(standing);
-    standing.asked_for = true;
+    if (standing.queue == Queue::window) {
+      list(Queue::window).renew(links_.data(), at);
+    } else {
+      standing.asked_for = true;
+    }
     return true;
   }
 
@@ -204,8 +209,7 @@ class Residency {
 
   // What is asked for while the window has all comes into it.
   template <class Slot>
-  [[gnu::noinline]] void touch_window(Slot* slots, std::uint32_t at) {
-    if (slots[at].standing.queue == Queue::window) return list(Queue::window).renew(links_.data(), at);
+  void enter_window(Slot* slots, std::uint32_t at) {
     if (candidate_ == at) candidate_ = kNoSlot;
     move(slots, at, Queue::window);
   }
