@@ -209,7 +209,7 @@ void Store::clear() {
   cache::SlotTable no_table;
   cache::Residency nobody = residency_.emptied();
   tags_.clear();  // the last that needs memory
-  std::vector<Slot> old;
+  Slots old;
   old.swap(slots_);
   table_ = std::move(no_table);
   residency_ = std::move(nobody);

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "bindings/object_cache_keys.hpp"
+#include "bindings/object_cache_memory.hpp"
 #include "bindings/object_cache_release.hpp"
 #include "bindings/object_cache_time.hpp"
 #include "bindings/object_cache_weight.hpp"
@@ -142,8 +143,10 @@ class Store {
   };
   static_assert(sizeof(Slot) == 32);
 
+  using Slots = std::vector<Slot, HugePages<Slot>>;
+
   struct HashOf {
-    const std::vector<Slot>& slots;
+    const Slots& slots;
     std::uint64_t operator()(std::uint32_t at) const { return slots[at].hash; }
   };
 
@@ -193,7 +196,7 @@ class Store {
   std::uint32_t free_slot();
   void drop(std::uint32_t at, Release& release);
 
-  std::vector<Slot> slots_;
+  Slots slots_;
   cache::SlotTable table_;
   cache::Duel* watcher_ = nullptr;  // duel_ while it wants to see hits
   bool by_own_clock_ = false;       // some entry has had a deadline, and the user gave a clock
