@@ -123,7 +123,7 @@ constexpr char kSetDoc[] =
     "value took.\n"
     "ValueError for a ttl that is not above 0, a negative stale or cost; TypeError for an unhashable key.";
 
-int store_value(PyObject* self, PyObject* key, PyObject* value, const SetOptions& options) {
+int store_value(PyObject* self, PyObject* key, PyObject* value, const SetOptions* options) {
   Store& store = store_of(self);
   if (!store.ready()) {
     PyErr_SetString(PyExc_RuntimeError, "ObjectCache.__init__() was not called");
@@ -133,8 +133,8 @@ int store_value(PyObject* self, PyObject* key, PyObject* value, const SetOptions
     Terms terms;
     terms.ttl = store.bounds().ttl;
     Py_hash_t hash = 0;
-    if (!terms_from(options, terms) || !hash_of(key, hash) || !store.weigh(key, value, terms.weight))
-      return -1;
+    if (options != nullptr && !terms_from(*options, terms)) return -1;
+    if (!hash_of(key, hash) || !store.weigh(key, value, terms.weight)) return -1;
     return store.set(key, hash, value, terms);
   });
 }
@@ -142,12 +142,13 @@ int store_value(PyObject* self, PyObject* key, PyObject* value, const SetOptions
 PyObject* set(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   static constexpr Parameters<6> kParameters("set", {"key", "value", "ttl", "stale", "tags", "cost"}, 2, 2);
   if (count == 2 && names == nullptr) {
-    const int stored = store_value(self, given[0], given[1], {});
+    const int stored = store_value(self, given[0], given[1], nullptr);
     return stored < 0 ? nullptr : PyBool_FromLong(stored);
   }
   std::array<PyObject*, 6> values{};
   if (!kParameters.match(given, count, names, values)) return nullptr;
-  const int stored = store_value(self, values[0], values[1], {values[2], values[3], values[4], values[5]});
+  const SetOptions options{values[2], values[3], values[4], values[5]};
+  const int stored = store_value(self, values[0], values[1], &options);
   return stored < 0 ? nullptr : PyBool_FromLong(stored);
 }
 

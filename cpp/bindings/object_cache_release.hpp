@@ -30,8 +30,8 @@ class Release {
     more_.reserve(std::max({std::size_t{64}, wanted, more_.size() * 2}));
   }
 
-  void add(PyObject* object) {
-    if (count_ < first_.size()) {
+  [[gnu::always_inline]] void add(PyObject* object) {
+    if (count_ < first_.size()) [[likely]] {
       first_[count_++] = object;
     } else {
       more_.push_back(object);

@@ -86,7 +86,7 @@ class SlotTable {
 
  private:
   static constexpr std::size_t kLeastBuckets = 16;
-  static constexpr int kDistanceBits = 4;
+  static constexpr unsigned kDistanceBits = 4;
   static constexpr std::size_t kManySlots = 1U << 14U;
   static constexpr std::uint32_t kEmpty = 0xffff'ffffU;
   static constexpr std::uint32_t kNeverEmpty =
@@ -99,13 +99,12 @@ class SlotTable {
   // Which bits of a bucket are what: the number, the distance, the hash, and the uppermost of none but kEmpty.
   struct Shape {
     std::uint32_t number_mask;
-    std::uint32_t one_further;  // one in the bits of the distance
-    std::uint32_t farthest;     // all of them: that far or farther
+    unsigned distance_shift;
+    std::uint32_t farthest;  // all bits of the distance: that far or farther
 
     explicit Shape(std::size_t buckets) : number_mask(static_cast<std::uint32_t>(buckets / 2 - 1)) {
-      const int free = 31 - std::popcount(number_mask);
-      one_further = number_mask + 1;
-      farthest = ((1U << std::min(free, kDistanceBits)) - 1) * one_further;
+      distance_shift = static_cast<unsigned>(std::popcount(number_mask));
+      farthest = ((1U << std::min(31U - distance_shift, kDistanceBits)) - 1) << distance_shift;
     }
   };
 
@@ -124,7 +123,7 @@ class SlotTable {
 
   // What the bits of a bucket are one place further from home.
   std::uint32_t further(std::uint32_t bucket) const {
-    return (bucket & shape_.farthest) == shape_.farthest ? bucket : bucket + shape_.one_further;
+    return (bucket & shape_.farthest) == shape_.farthest ? bucket : bucket + shape_.number_mask + 1;
   }
 
   [[gnu::always_inline]] void settle(Probe& probe) const {
@@ -151,7 +150,7 @@ class SlotTable {
     const std::uint32_t bucket = buckets_[at];
     const std::uint32_t distance = bucket & shape_.farthest;
     if (distance == shape_.farthest) return home(mixed(hash_of(bucket & shape_.number_mask)));
-    return (at - distance / shape_.one_further) & mask();
+    return (at - (distance >> shape_.distance_shift)) & mask();
   }
 
   template <class HashOf>
@@ -167,9 +166,9 @@ class SlotTable {
   }
 
   std::uint32_t moved(std::uint32_t bucket, std::size_t distance) const {
-    const std::size_t most = shape_.farthest / shape_.one_further;
-    const auto written = static_cast<std::uint32_t>(std::min(distance, most)) * shape_.one_further;
-    return (bucket & ~shape_.farthest) | written;
+    const std::uint32_t most = shape_.farthest >> shape_.distance_shift;
+    const std::uint32_t written = distance < most ? static_cast<std::uint32_t>(distance) : most;
+    return (bucket & ~shape_.farthest) | written << shape_.distance_shift;
   }
 
   template <class HashOf>
