@@ -90,16 +90,16 @@ inline bool equal_plainly(PyObject* left, PyObject* right) {
 // Tuples of the very same parts, as the keys of calls are, need no comparison by Python.
 inline bool same_parts(PyObject* held, PyObject* key) {
   if (!PyTuple_CheckExact(held) || !PyTuple_CheckExact(key)) return false;
-  const Py_ssize_t count = PyTuple_GET_SIZE(held);
-  if (PyTuple_GET_SIZE(key) != count) return false;
-  for (Py_ssize_t i = 0; i < count; ++i)
-    if (PyTuple_GET_ITEM(held, i) != PyTuple_GET_ITEM(key, i)) return false;
+  const auto* one = reinterpret_cast<const PyTupleObject*>(held);
+  const auto* other = reinterpret_cast<const PyTupleObject*>(key);
+  if (one->ob_base.ob_size != other->ob_base.ob_size) return false;
+  for (Py_ssize_t i = 0; i < one->ob_base.ob_size; ++i)
+    if (one->ob_item[i] != other->ob_item[i]) return false;
   return true;
 }
 
 // 1 equal, 0 not, -1 with an exception set. May run Python code.
 inline int ask(PyObject* held, PyObject* key) {
-  if (same_parts(held, key)) return 1;
   Py_INCREF(held);
   const int equal = PyObject_RichCompareBool(held, key, Py_EQ);
   Py_DECREF(held);

@@ -132,6 +132,7 @@ std::uint32_t Store::find(PyObject* key, Py_hash_t hash) const {
     const Slot& slot = slots_[probe.slot];
     if (slot.key == key) return probe.slot;
     if (slot.hash != hashed) continue;
+    if (same_parts(slot.key, key)) return probe.slot;
     if (!asks_no_python(slot.key, key)) return find_by_asking(key, hashed);
     if (equal_plainly(slot.key, key)) return probe.slot;
   }
@@ -145,6 +146,7 @@ std::uint32_t Store::find_by_asking(PyObject* key, std::uint64_t hash) const {
     cache::SlotTable::Probe probe = table_.probe(hash);
     for (; probe.slot != kNoSlot; table_.advance(probe)) {
       if (slots_[probe.slot].hash != hash) continue;
+      if (same_parts(slots_[probe.slot].key, key)) return probe.slot;
       const int equal = ask(slots_[probe.slot].key, key);
       if (equal < 0) return kFailed;
       if (version_ != version) break;
