@@ -8,7 +8,7 @@
 //
 // Contract: call `watch(hash)` at each access, `judge` at each miss: it says whether recency wins. `watch` only notes, and
 // works its notes off when they are many; a cache that for long has not missed needs no judgement, so then they
-// are dropped.
+// are dropped, and `watch` is false: it need not be called again before `judge`.
 // Cost: watch a test and a store, and by sample a step in both shadow caches. Memory: at most some 60 KB.
 // Thread rule: one owner. Failure rule: only the constructor may throw (bad_alloc).
 #pragma once
@@ -29,7 +29,7 @@ class ShadowCache {
   // All memory is taken here: `access` cannot fail.
   ShadowCache(Residency::Policy policy, std::size_t most) : most_(most), residency_(policy) {
     slots_.reserve(most + 1);
-    table_.reserve(most + 1);
+    table_.reserve(most + 1, HashOf{slots_});
     residency_.reserve(most + 1);
   }
 
@@ -48,7 +48,12 @@ class ShadowCache {
  private:
   struct Slot {
     std::uint64_t hash = 0;
-    QueueNode queue_node;
+    Standing standing;
+  };
+
+  struct HashOf {
+    const std::vector<Slot>& slots;
+    std::uint64_t operator()(std::uint32_t at) const { return slots[at].hash; }
   };
 
   std::uint32_t find(std::uint64_t hash) const {
@@ -60,11 +65,11 @@ class ShadowCache {
   void admit(std::uint64_t hash) {
     const std::uint32_t at = free_slot();
     slots_[at] = {hash, {}};
-    table_.insert(hash, at);
+    table_.insert(hash, at, HashOf{slots_});
     residency_.add(slots_.data(), at, 1);
     if (residency_.size() <= most_) return;
     free_ = residency_.victim(slots_.data(), at);
-    table_.remove(slots_[free_].hash, free_);
+    table_.remove(slots_[free_].hash, free_, HashOf{slots_});
     residency_.remove(slots_.data(), free_);
   }
 
@@ -90,8 +95,9 @@ class Duel {
         recency_(Residency::Policy::lru, shadows_),
         frequency_(Residency::Policy::adaptive, shadows_) {}
 
-  void watch(std::uint64_t hash) {
+  bool watch(std::uint64_t hash) {
     if (!quiet_) note(hash);
+    return !quiet_;
   }
 
   bool judge() {
@@ -101,8 +107,7 @@ class Duel {
   }
 
  private:
-  // Out of the way of those who watch at each hit.
-  [[gnu::noinline]] void note(std::uint64_t hash) {
+  void note(std::uint64_t hash) {
     notes_[noted_] = hash;  // without a branch that nobody could foresee
     noted_ += sampled(hash);
     if (noted_ == kNotes) work_off();
@@ -110,8 +115,8 @@ class Duel {
 
   static constexpr std::size_t kNotes = 32;
   static constexpr std::size_t kBatchesWithoutMiss = 256;
-  static constexpr unsigned kLeastShift = 2;  // a quarter of the accesses at most
-  static constexpr std::size_t kShadowsAimedAt = 256;
+  static constexpr unsigned kLeastShift = 3;  // an eighth of the accesses at most
+  static constexpr std::size_t kShadowsAimedAt = 128;
   static constexpr double kMemoryInShadows = 8;
   static constexpr double kThreshold = 0.004;
   static constexpr double kHeadStart = 0.04;  // a young count of uses says little yet, and seldom so again

@@ -36,6 +36,7 @@ class FrequencySketch {
   std::uint8_t estimate(std::uint64_t hash) const {
     const Places places(hash, words_.size());
     std::uint8_t least = kMostUses;
+#pragma GCC unroll 4
     for (std::size_t row = 0; row < kRows; ++row)
       least = std::min(least, counter(places.word[row], places.shift[row]));
     return least;
@@ -51,12 +52,19 @@ class FrequencySketch {
 
   // Makes the estimate at least `uses`.
   void raise(std::uint64_t hash, std::uint8_t uses) {
+    if (uses == 0) return;
     const Places places(hash, words_.size());
+#pragma GCC unroll 4
     for (std::size_t row = 0; row < kRows; ++row) {
       const std::uint8_t held = counter(places.word[row], places.shift[row]);
       if (held >= uses) continue;
       words_[places.word[row]] += static_cast<std::uint64_t>(uses - held) << places.shift[row];
     }
+  }
+
+  // For whoever will ask for that hash soon.
+  void prefetch(std::uint64_t hash) const {
+    __builtin_prefetch(&words_[block_of(spread(hash), words_.size())]);
   }
 
   void halve() {
@@ -70,15 +78,23 @@ class FrequencySketch {
   static constexpr std::size_t kWordsOfBlock = 8;
   static constexpr std::size_t kWordsOfRow = kWordsOfBlock / kRows;
 
+  static std::uint64_t spread(std::uint64_t hash) {
+    const std::uint64_t product = (hash ^ (hash >> 32U)) * 0xd6e8feb86659fd93U;
+    return product ^ (product >> 32U);
+  }
+  static std::size_t block_of(std::uint64_t spread, std::size_t words) {
+    return (spread & (words / kWordsOfBlock - 1)) * kWordsOfBlock;
+  }
+
   struct Places {
     std::array<std::size_t, kRows> word;
     std::array<unsigned, kRows> shift;
 
-    Places(std::uint64_t hash, std::size_t words) {
-      std::uint64_t spread = (hash ^ (hash >> 32U)) * 0xd6e8feb86659fd93U;
-      spread ^= spread >> 32U;
-      const std::size_t block = (spread & (words / kWordsOfBlock - 1)) * kWordsOfBlock;
-      std::uint64_t bits = (spread * 0x9e3779b97f4a7c15U) >> 24U;
+    [[gnu::always_inline]] Places(std::uint64_t hash, std::size_t words) {
+      const std::uint64_t mixed = spread(hash);
+      const std::size_t block = block_of(mixed, words);
+      std::uint64_t bits = (mixed * 0x9e3779b97f4a7c15U) >> 24U;
+#pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
         word[row] = block + row * kWordsOfRow + (bits & (kWordsOfRow - 1));
         shift[row] = static_cast<unsigned>((bits >> 1U) & 15U) * 4U;

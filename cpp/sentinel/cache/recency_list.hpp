@@ -1,6 +1,7 @@
-// A list of slots from newest to oldest, linked by numbers through the slots themselves.
+// A list of slots from newest to oldest, linked by numbers.
 //
-// A slot holds a `QueueNode queue_node`; functions take the array of slots, which may have moved since the last call.
+// The links of all slots are an array of their own, eight bytes each, which several lists share: a move touches four of
+// them and no slot. Functions take that array, which may have moved since the last call.
 // Contract: a slot is in at most one list. Cost: O(1), no allocation. Thread rule: one owner.
 #pragma once
 
@@ -10,15 +11,9 @@
 
 namespace sentinel::cache {
 
-enum class Queue : std::uint8_t { none, window, probation, protection };
-
-struct QueueNode {
+struct Links {
   std::uint32_t newer = kNoSlot;
   std::uint32_t older = kNoSlot;
-  std::uint8_t epoch = 0;  // when `uses` was last brought up to date
-  std::uint8_t uses = 0;
-  bool asked_for = false;  // since it came to where it stands in protection
-  Queue queue = Queue::none;
 };
 
 class RecencyList {
@@ -27,26 +22,26 @@ class RecencyList {
   std::uint32_t oldest() const { return oldest_; }
   bool empty() const { return newest_ == kNoSlot; }
 
-  template <class Slot>
-  void push(Slot* slots, std::uint32_t at) {
-    slots[at].queue_node.newer = kNoSlot;
-    slots[at].queue_node.older = newest_;
-    (newest_ == kNoSlot ? oldest_ : slots[newest_].queue_node.newer) = at;
+  void push(Links* links, std::uint32_t at) {
+    links[at] = {kNoSlot, newest_};
+    (newest_ == kNoSlot ? oldest_ : links[newest_].newer) = at;
     newest_ = at;
   }
 
-  template <class Slot>
-  void remove(Slot* slots, std::uint32_t at) {
-    const QueueNode& node = slots[at].queue_node;
-    (node.newer == kNoSlot ? newest_ : slots[node.newer].queue_node.older) = node.older;
-    (node.older == kNoSlot ? oldest_ : slots[node.older].queue_node.newer) = node.newer;
+  void remove(Links* links, std::uint32_t at) {
+    const Links here = links[at];
+    (here.newer == kNoSlot ? newest_ : links[here.newer].older) = here.older;
+    (here.older == kNoSlot ? oldest_ : links[here.older].newer) = here.newer;
   }
 
-  template <class Slot>
-  void renew(Slot* slots, std::uint32_t at) {
+  void renew(Links* links, std::uint32_t at) {
     if (at == newest_) return;
-    remove(slots, at);
-    push(slots, at);
+    const Links here = links[at];  // somebody is newer
+    links[here.newer].older = here.older;
+    (here.older == kNoSlot ? oldest_ : links[here.older].newer) = here.newer;
+    links[at] = {kNoSlot, newest_};
+    links[newest_].newer = at;
+    newest_ = at;
   }
 
  private:

@@ -13,14 +13,13 @@
 //
 // Contract: `add` puts a slot in as newest of the window. `victim(keep)` names the slot to take out next, never `keep`,
 // kNoSlot if there is no other; the caller calls `remove` with it. Uses are halved each ten times as many accesses as slots.
-// A slot weighs 1 unless `weighted`. Slots hold `hash` and `queue_node`; calls take the array of slots.
+// A slot weighs 1 unless `weighted`. Slots hold `hash` and `standing`; calls take the array of slots.
 // Cost: O(1), but the halving: O(sketch) each ten times as many accesses. Thread rule: one owner.
 // Failure rule: `add` may throw bad_alloc and then changed nothing.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -34,6 +33,16 @@ namespace sentinel::cache {
 // In 1024ths of what is held.
 inline constexpr std::uint32_t kWholeWindow = 1024;
 inline constexpr std::uint32_t kSmallWindow = 10;
+
+enum class Queue : std::uint8_t { none, window, probation, protection };
+
+// Where a slot stands, and what is known of its uses: four bytes in the slot itself.
+struct Standing {
+  std::uint8_t epoch = 0;  // when `uses` was last brought up to date
+  std::uint8_t uses = 0;
+  bool asked_for = false;  // since it came to where it stands in the main part
+  Queue queue = Queue::none;
+};
 
 class Residency {
  public:
@@ -50,7 +59,7 @@ class Residency {
   // Somebody asked for what is not here.
   void note_miss(std::uint64_t hash) {
     if (!counting_) return;
-    sketch_.add(hash);
+    last_miss_uses_ = sketch_.add(hash);
     last_miss_ = hash;
     missed_ = true;
     count_access();
@@ -61,24 +70,45 @@ class Residency {
 
   // In the main part a hit leaves a mark and moves nothing: what it is worth is looked at when room is needed.
   template <class Slot>
-  [[gnu::always_inline]] void touch(Slot* slots, std::uint32_t at) {
-    if (!counting_) return touch_window(slots, at);
-    QueueNode& node = slots[at].queue_node;
-    if (node.epoch != epoch_) bring_up_to_date(node);
-    if (node.uses < kMostUses) ++node.uses;
-    if (--until_check_ == 0) [[unlikely]]
-      check_age();
-    if (node.queue == Queue::window || window_share_ == kWholeWindow) return touch_window(slots, at);
-    node.asked_for = true;
+  void touch(Slot* slots, std::uint32_t at) {
+    if (touch_at_once(slots, at)) return;
+    count_access();
+    count_use(slots[at].standing);
+    const bool in_window = slots[at].standing.queue == Queue::window;
+    if (in_window) return list(Queue::window).renew(links_.data(), at);
+    if (window_share_ == kWholeWindow) return enter_window(slots, at);
+    slots[at].standing.asked_for = true;
+  }
+
+  // The same where it calls nothing, which is mostly; else nothing happens and it is false.
+  template <class Slot>
+  [[gnu::always_inline]] bool touch_at_once(Slot* slots, std::uint32_t at) {
+    if (!counting_) {
+      list(Queue::window).renew(links_.data(), at);
+      return true;
+    }
+    Standing& standing = slots[at].standing;
+    const bool changes_queue = window_share_ == kWholeWindow && standing.queue != Queue::window;
+    if (changes_queue || until_check_ == 1) [[unlikely]]
+      return false;
+    --until_check_;
+    count_use(standing);
+    if (standing.queue == Queue::window) {
+      list(Queue::window).renew(links_.data(), at);
+    } else {
+      standing.asked_for = true;
+    }
+    return true;
   }
 
   template <class Slot>
   void add(Slot* slots, std::uint32_t at, std::uint64_t weight) {
+    if (links_.size() <= at) links_.resize(at + std::size_t{1});
     if (weighted_ && weights_.size() <= at) weights_.resize(at + std::size_t{1});
     if (counting_) {
       sketch_.grow_to(size_ + 1);
-      slots[at].queue_node.uses = uses_of_new(slots[at].hash);
-      slots[at].queue_node.epoch = epoch_;
+      slots[at].standing.uses = uses_of_new(slots[at].hash);
+      slots[at].standing.epoch = epoch_;
     }
     if (weighted_) weights_[at] = weight;
     ++size_;
@@ -89,33 +119,39 @@ class Residency {
   template <class Slot>
   void reweigh(Slot* slots, std::uint32_t at, std::uint64_t weight) {
     if (!weighted_) return;
-    weight_of(slots[at].queue_node.queue) += weight - weights_[at];
+    weight_of(slots[at].standing.queue) += weight - weights_[at];
     weights_[at] = weight;
   }
 
   template <class Slot>
   void remove(Slot* slots, std::uint32_t at) {
     if (counting_) {
-      bring_up_to_date(slots[at].queue_node);
-      sketch_.raise(slots[at].hash, slots[at].queue_node.uses);
+      bring_up_to_date(slots[at].standing);
+      sketch_.raise(slots[at].hash, slots[at].standing.uses);
     }
     if (candidate_ == at) candidate_ = kNoSlot;
     leave(slots, at);
-    slots[at].queue_node.queue = Queue::none;
+    slots[at].standing.queue = Queue::none;
     --size_;
   }
 
   template <class Slot>
   std::uint32_t victim(Slot* slots, std::uint32_t keep) {
     promote(slots);
-    const std::uint32_t oldest = oldest_but(slots, keep);
+    const std::uint32_t oldest = oldest_but(keep);
     const std::uint32_t candidate = candidate_;
     candidate_ = kNoSlot;
     if (candidate == kNoSlot || candidate == keep || candidate == oldest || oldest == kNoSlot) return oldest;
-    if (slots[oldest].queue_node.queue == Queue::window) return oldest;
-    bring_up_to_date(slots[candidate].queue_node);
-    bring_up_to_date(slots[oldest].queue_node);
-    return slots[candidate].queue_node.uses > slots[oldest].queue_node.uses ? oldest : candidate;
+    if (slots[oldest].standing.queue == Queue::window) return oldest;
+    bring_up_to_date(slots[candidate].standing);
+    bring_up_to_date(slots[oldest].standing);
+    return slots[candidate].standing.uses > slots[oldest].standing.uses ? oldest : candidate;
+  }
+
+  // Who mostly leaves next; kNoSlot if nobody is here.
+  std::uint32_t likely_victim() const { return oldest_but(kNoSlot); }
+  void prefetch_uses(std::uint64_t hash) const {
+    if (counting_) sketch_.prefetch(hash);
   }
 
   // One like this when it was new.
@@ -123,6 +159,7 @@ class Residency {
 
   // Room for so many, so that `add` of numbers below it cannot fail.
   void reserve(std::size_t slots) {
+    links_.resize(slots);
     if (weighted_) weights_.resize(slots);
     if (counting_) sketch_.grow_to(slots);
   }
@@ -134,10 +171,10 @@ class Residency {
   std::uint64_t weight_at(std::uint32_t at) const { return weighted_ ? weights_[at] : 1; }
 
   // Most valuable first.
-  template <class Slot, class Visit>
-  void visit(const Slot* slots, Visit visit) const {
+  template <class Visit>
+  void visit(Visit visit) const {
     for (const Queue queue : {Queue::protection, Queue::window, Queue::probation})
-      for (std::uint32_t at = list(queue).newest(); at != kNoSlot; at = slots[at].queue_node.older) visit(at);
+      for (std::uint32_t at = list(queue).newest(); at != kNoSlot; at = links_[at].older) visit(at);
   }
 
  private:
@@ -152,15 +189,15 @@ class Residency {
 
   template <class Slot>
   void enter(Slot* slots, std::uint32_t at, Queue queue) {
-    slots[at].queue_node.queue = queue;
-    list(queue).push(slots, at);
+    slots[at].standing.queue = queue;
+    list(queue).push(links_.data(), at);
     weight_of(queue) += weight_at(at);
   }
 
   template <class Slot>
   void leave(Slot* slots, std::uint32_t at) {
-    const Queue queue = slots[at].queue_node.queue;
-    list(queue).remove(slots, at);
+    const Queue queue = slots[at].standing.queue;
+    list(queue).remove(links_.data(), at);
     weight_of(queue) -= weight_at(at);
   }
 
@@ -172,8 +209,7 @@ class Residency {
 
   // What is asked for while the window has all comes into it.
   template <class Slot>
-  [[gnu::noinline]] void touch_window(Slot* slots, std::uint32_t at) {
-    if (slots[at].queue_node.queue == Queue::window) return list(Queue::window).renew(slots, at);
+  void enter_window(Slot* slots, std::uint32_t at) {
     if (candidate_ == at) candidate_ = kNoSlot;
     move(slots, at, Queue::window);
   }
@@ -183,9 +219,9 @@ class Residency {
   void promote(Slot* slots) {
     for (int moved = 0; moved < kMovesPerStep && !list(Queue::probation).empty(); ++moved) {
       const std::uint32_t at = list(Queue::probation).oldest();
-      if (!slots[at].queue_node.asked_for) return;
+      if (!slots[at].standing.asked_for) return;
       if (candidate_ == at) candidate_ = kNoSlot;
-      slots[at].queue_node.asked_for = false;
+      slots[at].standing.asked_for = false;
       move(slots, at, Queue::protection);
       shrink_protection(slots);
     }
@@ -197,12 +233,12 @@ class Residency {
     const std::uint64_t main = weight_of(Queue::probation) + weight_of(Queue::protection);
     for (int moved = 0; moved < kMovesPerStep && weight_of(Queue::protection) > main - main / 5; ++moved) {
       const std::uint32_t at = list(Queue::protection).oldest();
-      if (!slots[at].queue_node.asked_for) {
+      if (!slots[at].standing.asked_for) {
         move(slots, at, Queue::probation);
         continue;
       }
-      slots[at].queue_node.asked_for = false;
-      list(Queue::protection).renew(slots, at);
+      slots[at].standing.asked_for = false;
+      list(Queue::protection).renew(links_.data(), at);
     }
   }
 
@@ -215,19 +251,18 @@ class Residency {
     for (int moved = 0; moved < kMovesPerStep && weight_of(Queue::window) > most; ++moved) {
       const std::uint32_t at = list(Queue::window).oldest();
       if (at == list(Queue::window).newest()) return;
-      slots[at].queue_node.asked_for = false;
+      slots[at].standing.asked_for = false;
       move(slots, at, Queue::probation);
       candidate_ = at;
     }
   }
 
-  template <class Slot>
-  std::uint32_t oldest_but(const Slot* slots, std::uint32_t keep) const {
+  std::uint32_t oldest_but(std::uint32_t keep) const {
     for (const Queue queue : {Queue::probation, Queue::protection, Queue::window}) {
       const std::uint32_t oldest = list(queue).oldest();
       if (oldest == kNoSlot) continue;
       if (oldest != keep) return oldest;
-      if (slots[oldest].queue_node.newer != kNoSlot) return slots[oldest].queue_node.newer;
+      if (links_[oldest].newer != kNoSlot) return links_[oldest].newer;
     }
     return kNoSlot;
   }
@@ -236,13 +271,14 @@ class Residency {
   std::uint8_t uses_of_new(std::uint64_t hash) {
     const bool counted = just_missed(hash);
     missed_ = false;
-    if (counted) return sketch_.estimate(hash);
+    if (counted) return last_miss_uses_;
     count_access();
     return sketch_.add(hash);
   }
 
   void count_access() {
-    if (--until_check_ == 0) check_age();
+    if (--until_check_ == 0) [[unlikely]]
+      check_age();
   }
 
   [[gnu::noinline]] void check_age() {
@@ -257,17 +293,23 @@ class Residency {
     until_check_ = chunk_;
   }
 
-  void bring_up_to_date(QueueNode& node) const {
-    if (node.epoch == epoch_) return;
-    const auto halvings = static_cast<std::uint8_t>(epoch_ - node.epoch);
-    node.uses = halvings > 4 ? std::uint8_t{0} : static_cast<std::uint8_t>(node.uses >> halvings);
-    node.epoch = epoch_;
+  // Without a branch: after each halving every slot that is asked for is out of date once.
+  [[gnu::always_inline]] void bring_up_to_date(Standing& standing) const {
+    const unsigned halvings = static_cast<std::uint8_t>(epoch_ - standing.epoch);
+    standing.uses = static_cast<std::uint8_t>(standing.uses >> std::min(halvings, 7U));
+    standing.epoch = epoch_;
+  }
+
+  [[gnu::always_inline]] void count_use(Standing& standing) const {
+    bring_up_to_date(standing);
+    standing.uses = std::min<std::uint8_t>(static_cast<std::uint8_t>(standing.uses + 1), kMostUses);
   }
 
   bool weighted_;
   bool counting_;
   bool missed_ = false;
   std::uint8_t epoch_ = 0;
+  std::uint8_t last_miss_uses_ = 0;
   std::uint32_t window_share_;
   std::uint32_t candidate_ = kNoSlot;
   std::size_t size_ = 0;
@@ -275,6 +317,7 @@ class Residency {
       0;  // since the start, halved with the uses; without the chunk that is being counted
   std::size_t chunk_ = kLeastAccesses;
   std::size_t until_check_ = kLeastAccesses;
+  std::vector<Links> links_;
   std::array<RecencyList, 4> lists_;
   std::array<std::uint64_t, 4> weight_{};
   std::uint64_t last_miss_ = 0;

@@ -57,6 +57,10 @@ class TagIndex {
     std::uint64_t hash = 0;
     std::uint32_t first_pair = kNoSlot;
   };
+  struct HashOf {
+    const std::vector<Tag>& tags;
+    std::uint64_t operator()(std::uint32_t tag) const { return tags[tag].hash; }
+  };
   struct Pair {
     std::uint32_t slot = kNoSlot;
     std::uint32_t tag = kNoSlot;
@@ -105,7 +109,7 @@ class TagIndex {
     Tag made{std::string(name), std::hash<std::string_view>{}(name), kNoSlot};
     const std::uint32_t tag = free_number(tags_, free_tags_);
     try {
-      by_name_.insert(made.hash, tag);
+      by_name_.insert(made.hash, tag, HashOf{tags_});
     } catch (...) {
       free_tags_.push_back(tag);
       throw;
@@ -122,7 +126,7 @@ class TagIndex {
     if (gone.next_of_tag != kNoSlot) pairs_[gone.next_of_tag].previous_of_tag = gone.previous_of_tag;
     free_pairs_.push_back(pair);
     if (tag.first_pair != kNoSlot) return;
-    by_name_.remove(tag.hash, gone.tag);
+    by_name_.remove(tag.hash, gone.tag, HashOf{tags_});
     tag = {};
     free_tags_.push_back(gone.tag);
   }

@@ -422,10 +422,10 @@ class ObjectCache:
         """
         The keys of fresh entries, those that would be kept longest first. With policy "lru": newest first.
         """
-    def lookup(self, key: typing.Any) -> tuple[typing.Any, float, float, float] | None:
+    def lookup(self, key: typing.Any) -> tuple[typing.Any, float, float] | None:
         """
-        The value with its age, the seconds it stays fresh (negative when it is past that and within its stale window,
-        math.inf without ttl) and its cost in seconds. Counts a hit, a stale hit or a miss, and renews the entry.
+        The value with the seconds it stays fresh (negative when it is past that and within its stale window, math.inf
+        without ttl) and its cost in seconds. Counts a hit, a stale hit or a miss, and renews the entry.
         """
     def peek(self, key: typing.Any, default: typing.Any = None) -> typing.Any:
         """

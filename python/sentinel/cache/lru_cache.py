@@ -116,7 +116,7 @@ class LRUCache(_core.ObjectCache):
             error_ttl,
         )
         found: Any = self.lookup(key)
-        if found is not None and beta == 0 and found[2] > 0:  # most calls
+        if found is not None and beta == 0 and found[1] > 0:  # most calls
             return cast(T, found[0])
         course = self._course(key, found, plan)
         if course is Course.COMPUTE:
@@ -162,7 +162,7 @@ class LRUCache(_core.ObjectCache):
             error_ttl,
         )
         found: Any = self.lookup(key)
-        if found is not None and beta == 0 and found[2] > 0:  # most calls
+        if found is not None and beta == 0 and found[1] > 0:  # most calls
             return cast(T, found[0])
         course = self._course(key, found, plan)
         if course is Course.COMPUTE:
@@ -320,7 +320,7 @@ class LRUCache(_core.ObjectCache):
     def _course(self, key: Hashable, found: Any, plan: Plan) -> Course:
         if found is None:
             return Course.COMPUTE
-        _, _, remaining_seconds, compute_seconds = found
+        _, remaining_seconds, compute_seconds = found
         course = course_of(plan, remaining_seconds, compute_seconds, self._random)
         if course is Course.SERVE:
             return course

@@ -15,7 +15,7 @@ namespace {
 
 struct Slot {
   std::uint64_t hash = 0;
-  QueueNode queue_node;
+  Standing standing;
 };
 
 // A cache of numbers, whose slot is the number.
@@ -26,7 +26,7 @@ class Numbers {
 
   bool access(std::uint32_t number, std::uint64_t weight = 1) {
     Slot& slot = slots_[number];
-    if (slot.queue_node.queue != Queue::none) {
+    if (slot.standing.queue != Queue::none) {
       residency_.touch(slots_.data(), number);
       return true;
     }
@@ -44,7 +44,7 @@ class Numbers {
 
   std::vector<std::uint32_t> order() const {
     std::vector<std::uint32_t> order;
-    residency_.visit(slots_.data(), [&](std::uint32_t at) { order.push_back(at); });
+    residency_.visit([&](std::uint32_t at) { order.push_back(at); });
     return order;
   }
 

@@ -101,7 +101,7 @@ class LruMachine(RuleBasedStateMachine):
             return
         assert found is not None
         assert found[0] == held.value
-        assert found[2] == pytest.approx(held.fresh - self.now)
+        assert found[1] == pytest.approx(held.fresh - self.now)
         self.model.move_to_end(key)
 
     @rule(key=KEYS)

@@ -73,6 +73,14 @@ def test_an_eq_that_changes_the_cache_does_not_break_it(policy: str, mutation: s
     assert len(cache.keys()) == len(cache)
 
 
+def test_a_first_deadline_given_while_keys_are_compared_is_by_the_caches_own_clock() -> None:
+    cache = ObjectCache(5, clock=lambda: 1.0)
+    held = Key("a", lambda: cache.set(held, "timed", ttl=5))
+    cache.set(held, "endless")
+    assert cache.get(Key("a")) == "timed"
+    assert cache.lookup(Key("a")) == ("timed", 5.0, 0.0)
+
+
 def test_an_eq_that_always_changes_the_cache_ends_in_an_error() -> None:
     cache = ObjectCache(1000)
     fresh = iter(range(10**9))
