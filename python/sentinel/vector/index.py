@@ -130,7 +130,8 @@ class VectorIndex:
         it cannot be read. The file is checked, not believed; a checksum proves no author.
         """
         loaded = cls.__new__(cls)
-        loaded._index = _core.VectorIndex.load(Path(path).read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            loaded._index = _core.VectorIndex.load(file.fileno())
         return loaded
 
 
