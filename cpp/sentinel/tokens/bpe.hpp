@@ -48,6 +48,8 @@ class Splitter {
   void lay_out(std::string_view piece);
   void join(std::string_view piece, std::uint32_t place);
   void pair_up(std::string_view piece, std::uint32_t place);
+  bool goes_first(std::uint32_t place) const;
+  void propose(std::uint32_t place);
 
   const Vocabulary& vocabulary_;
   std::vector<Part> parts_;
