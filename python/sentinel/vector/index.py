@@ -35,8 +35,9 @@ class VectorIndex:
     that is not finite is a ValueError. Ids are whole numbers of 64 bits.
 
     A search is sketched unless it is `exact`: one bit per dimension picks 80 + 16 k candidates, of
-    which those that may still win are scored exactly (after "RaBitQ", Gao and Long 2024, and "Quicker ADC", Andre,
-    Kermarrec and Le Scouarnec 2019). Scores are always right; a neighbour may be missed.
+    which those that may still win are scored exactly (after "RaBitQ", Gao and Long 2024, and
+    "Quicker ADC", Andre, Kermarrec and Le Scouarnec 2019). Scores are always right; a neighbour may
+    be missed.
 
     ValueError if `dimension` is not 1 to 16384.
     """
