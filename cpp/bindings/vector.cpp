@@ -1,7 +1,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -15,6 +18,7 @@
 #include "bindings/bindings.hpp"
 #include "sentinel/vector/flat_index.hpp"
 #include "sentinel/vector/half.hpp"
+#include "sentinel/vector/snapshot.hpp"
 
 namespace py = pybind11;
 
@@ -24,6 +28,7 @@ namespace {
 using vector::FlatIndex;
 using vector::Match;
 using vector::Question;
+using vector::SnapshotSource;
 
 namespace typing = py::typing;
 using MatchesTuple = typing::Tuple<typing::List<py::int_>, typing::List<py::float_>>;
@@ -159,11 +164,47 @@ py::bytes snapshot(const FlatIndex& self) {
   }
 }
 
-std::unique_ptr<FlatIndex> load(const py::bytes& snapshot) {
-  const auto bytes = static_cast<std::string_view>(snapshot);
-  return value_of(unlocked([&] {
-    return FlatIndex::decode({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-  }));
+// The bytes of an open file, from its beginning on.
+class File {
+ public:
+  explicit File(int descriptor) : descriptor_(descriptor) {}
+
+  std::size_t size() {
+    struct stat status{};
+    if (::fstat(descriptor_, &status) != 0) fault_ = errno;
+    return fault_ == 0 ? static_cast<std::size_t>(status.st_size) : 0;
+  }
+  bool read(std::span<std::uint8_t> to) {
+    while (!to.empty()) {
+      const ssize_t taken = ::pread(descriptor_, to.data(), to.size(), at_);
+      if (taken < 0 && errno == EINTR) continue;
+      if (taken < 0) fault_ = errno;
+      if (taken <= 0) return false;
+      to = to.subspan(static_cast<std::size_t>(taken));
+      at_ += taken;
+    }
+    return true;
+  }
+  // OSError if the system did not let us read.
+  void raise_if_failed() const {
+    if (fault_ == 0) return;
+    errno = fault_;
+    PyErr_SetFromErrno(PyExc_OSError);
+    throw py::error_already_set();
+  }
+
+ private:
+  int descriptor_;
+  off_t at_ = 0;
+  int fault_ = 0;
+};
+
+std::unique_ptr<FlatIndex> load(int descriptor) {
+  File file(descriptor);
+  const SnapshotSource source{file.size(), [&file](std::span<std::uint8_t> to) { return file.read(to); }};
+  auto loaded = unlocked([&] { return FlatIndex::decode(source); });
+  file.raise_if_failed();
+  return value_of(std::move(loaded));
 }
 
 }  // namespace
@@ -182,7 +223,8 @@ void bind_vector(py::module_& module) {
       .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("partition"), py::arg("exact"),
            "For each query (ids, scores), best first.")
       .def("snapshot", &snapshot)
-      .def_static("load", &load, py::arg("snapshot"), "ValueError if these are not a snapshot's bytes.")
+      .def_static("load", &load, py::arg("descriptor"),
+                  "Of an open file, whole. ValueError if these are not a snapshot's bytes.")
       .def_property_readonly("dimension", &FlatIndex::dimension)
       .def("__len__", [](const FlatIndex& self) { return unlocked([&] { return self.size(); }); })
       .def(

@@ -23,7 +23,7 @@ class AsciiLane {
   explicit AsciiLane(const Window& window) : bytes_(window.bytes()), beyond_(mask(bytes_)) {}
 
   template <EncodingName kName>
-  std::size_t piece() const {
+  [[gnu::always_inline]] std::size_t piece() const {
     const unsigned first = static_cast<unsigned>(_mm_cvtsi128_si32(bytes_)) & 0xFFU;
     if (first >= 0x80) return 0;
     const ClassSet in = kAsciiClasses[first];

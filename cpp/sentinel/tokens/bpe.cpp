@@ -200,39 +200,60 @@ std::size_t Splitter::split_long(std::string_view piece, std::vector<TokenId>* i
   return count;
 }
 
-// One part per byte, and a heap of all pairs that are tokens.
+// One part per byte, and a heap of the pairs that may be joined first.
 void Splitter::lay_out(std::string_view piece) {
   parts_.resize(piece.size());
   heap_.clear();
   for (std::size_t at = 0; at < piece.size(); ++at) {
     const TokenId pair = at + 1 < piece.size() ? vocabulary_.find_pair(piece[at], piece[at + 1]) : kNoToken;
     parts_[at] = {1, at == 0 ? 0U : 1U, vocabulary_.find_byte(piece[at]), pair};
-    if (pair != kNoToken) heap_.push_back(std::uint64_t{pair} << 32U | at);
   }
+  for (std::uint32_t at = 0; at < piece.size(); ++at)
+    if (goes_first(at)) heap_.push_back(std::uint64_t{parts_[at].with_next} << 32U | at);
   std::make_heap(heap_.begin(), heap_.end(), std::greater<>());
 }
 
-// Makes the part at `place` and the next one part, and proposes the pairs that it is in now.
+// Makes the part at `place` and the next one part, and proposes the pairs that it is in now and those beside them.
 void Splitter::join(std::string_view piece, std::uint32_t place) {
   Part& part = parts_[place];
   Part& gone = parts_[place + part.length];
   part.id = part.with_next;
   part.length += gone.length;
   gone.length = 0;
-  const std::size_t next = std::size_t{place} + part.length;
+  const std::uint32_t next = place + part.length;
   if (next < piece.size()) parts_[next].before = part.length;
+  const std::uint32_t before = place - part.before;
   pair_up(piece, place);
-  if (place > 0) pair_up(piece, place - part.before);
+  if (place > 0) pair_up(piece, before);
+  propose(place);
+  if (next < piece.size()) propose(next);
+  if (place == 0) return;
+  propose(before);
+  if (before > 0) propose(before - parts_[before].before);
 }
 
 void Splitter::pair_up(std::string_view piece, std::uint32_t place) {
   Part& part = parts_[place];
   const std::size_t next = std::size_t{place} + part.length;
-  part.with_next = next < piece.size()
-                       ? vocabulary_.find(piece.substr(place, part.length + parts_[next].length))
-                       : kNoToken;
-  if (part.with_next == kNoToken) return;
-  heap_.push_back(std::uint64_t{part.with_next} << 32U | place);
+  part.with_next = kNoToken;
+  if (next == piece.size()) return;
+  const std::size_t length = std::size_t{part.length} + parts_[next].length;
+  part.with_next = length <= PieceKey::kMostBytes ? vocabulary_.find(Window(piece, place).key(length))
+                                                  : vocabulary_.find(piece.substr(place, length));
+}
+
+// Whether the part and its next are joined before the pairs that share a part with them. The lowest pair of all is such
+// a one, so no other needs to be in the heap until a pair beside it changes.
+bool Splitter::goes_first(std::uint32_t place) const {
+  const Part& part = parts_[place];
+  if (part.with_next == kNoToken) return false;
+  if (place > 0 && parts_[place - part.before].with_next <= part.with_next) return false;
+  return parts_[place + part.length].with_next >= part.with_next;
+}
+
+void Splitter::propose(std::uint32_t place) {
+  if (!goes_first(place)) return;
+  heap_.push_back(std::uint64_t{parts_[place].with_next} << 32U | place);
   std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
 }
 

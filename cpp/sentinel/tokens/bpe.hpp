@@ -4,9 +4,9 @@
 // Contract: `split` gives the same parts as that definition, for any bytes, and a piece that is a token as that token.
 // `count` is the number of parts. `count_parts` and `split_parts` are for a piece that is known to be no token.
 // Cost: a piece of up to 64 bytes is joined in place on the stack, by looking for the lowest pair each time. One of
-// characters of three bytes is cut where it falls apart (characters.hpp). What is longer is joined with a heap,
-// O(n log n) whatever the bytes are, and some 40 bytes of memory per byte of the piece, which are kept for the next long
-// piece and freed with the Splitter. Nothing else is allocated.
+// characters of three bytes is cut where it falls apart (characters.hpp). What is longer is joined with a heap of
+// the pairs that go before their neighbours: O(n log n) whatever the bytes are, and some 40 bytes of memory per byte of
+// the piece, which are kept for the next long piece and freed with the Splitter. Nothing else is allocated.
 // Thread rule: one Splitter per thread; it is cheap to make, so one per text. Failure rule: none; a piece is shorter
 // than 4 GiB (asserted).
 #pragma once
@@ -48,6 +48,8 @@ class Splitter {
   void lay_out(std::string_view piece);
   void join(std::string_view piece, std::uint32_t place);
   void pair_up(std::string_view piece, std::uint32_t place);
+  bool goes_first(std::uint32_t place) const;
+  void propose(std::uint32_t place);
 
   const Vocabulary& vocabulary_;
   std::vector<Part> parts_;

@@ -193,6 +193,15 @@ std::size_t FlatIndex::encode(std::span<std::uint8_t> out) const {
 
 Result<std::unique_ptr<FlatIndex>> FlatIndex::decode(std::span<const std::uint8_t> snapshot,
                                                      const Kernels& kernels) {
+  const auto read = [rest = snapshot](std::span<std::uint8_t> to) mutable {
+    std::copy_n(rest.begin(), to.size(), to.begin());
+    rest = rest.subspan(to.size());
+    return true;
+  };
+  return decode(SnapshotSource{snapshot.size(), read}, kernels);
+}
+
+Result<std::unique_ptr<FlatIndex>> FlatIndex::decode(const SnapshotSource& snapshot, const Kernels& kernels) {
   auto saved = read_snapshot(snapshot, kernels);
   if (!saved) return saved.error();
   auto made = make(saved->dimension, kernels);

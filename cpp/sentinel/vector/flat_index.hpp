@@ -32,6 +32,8 @@
 
 namespace sentinel::vector {
 
+struct SnapshotSource;
+
 inline constexpr std::size_t kMaxDimension = 16'384;
 inline constexpr std::size_t kMaxPartitionBytes = 256;
 inline constexpr std::size_t kMaxRows = std::size_t{1} << 31U;
@@ -48,6 +50,8 @@ class FlatIndex {
   static Result<std::unique_ptr<FlatIndex>> make(std::size_t dimension,
                                                  const Kernels& kernels = best_kernels());
   // The index that `encode` was called on; anything else is an Error that says what is wrong (snapshot.hpp).
+  static Result<std::unique_ptr<FlatIndex>> decode(const SnapshotSource& snapshot,
+                                                   const Kernels& kernels = best_kernels());
   static Result<std::unique_ptr<FlatIndex>> decode(std::span<const std::uint8_t> snapshot,
                                                    const Kernels& kernels = best_kernels());
 

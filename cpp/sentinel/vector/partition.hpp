@@ -56,7 +56,10 @@ class Partition {
   Sketch& sketch_to_write() { return sketch_; }
 
  private:
+  float dot(const float* query, const float* row, const Kernels& kernels) const;
+
   std::string name_;  // empty: rows without a partition
+  std::size_t dimension_;
   std::size_t stride_;
   std::vector<std::int64_t> ids_;
   AlignedVector<float> rows_;

@@ -18,58 +18,6 @@ constexpr float kMostOfRow = 65'535;
 constexpr std::size_t kFirstScan = 8;  // blocks; each scan is twice as long as the one before, up to
 constexpr std::size_t kLongestScan = 64;
 
-// The hits of the highest sums so far, and the sum a further row must reach to be one of them.
-class Shortlist {
- public:
-  Shortlist(std::size_t count, std::uint16_t bound) : count_(count), bound_(bound) {}
-
-  // Where the next hits of up to `rows` rows are written; `added` says how many were.
-  Hit* room_for(std::size_t rows) {
-    if (hits_.size() < held_ + rows) hits_.resize(held_ + rows);
-    return hits_.data() + held_;
-  }
-  void added(std::size_t hits) { held_ += hits; }
-  std::uint16_t bound() const { return bound_; }
-
-  // The rows behind `end` pad the last block.
-  void drop_rows_from(std::size_t end) {
-    while (held_ > 0 && hits_[held_ - 1].row >= end) --held_;
-  }
-
-  // Once twice as many are held as are wanted, forgets all but the best. A row that comes later must then be better than
-  // the worst of them, not its equal.
-  void tighten() {
-    if (held_ < 2 * count_) return;
-    forget_all_but_best();
-    bound_ = static_cast<std::uint16_t>(std::min<unsigned>(hits_[count_ - 1].sum + 1U, 65'535U));
-  }
-
-  std::vector<std::uint32_t> rows() && {
-    if (held_ > count_) forget_all_but_best();
-    std::vector<std::uint32_t> rows;
-    rows.reserve(held_);
-    for (std::size_t i = 0; i < held_; ++i) rows.push_back(hits_[i].row);
-    return rows;
-  }
-
- private:
-  // One number to compare, without a branch on whether sums are equal.
-  static std::uint64_t rank(const Hit& hit) { return (std::uint64_t{hit.sum} << 32U) | ~hit.row; }
-
-  // The worst of the best is then the last.
-  void forget_all_but_best() {
-    const auto at = [this](std::size_t i) { return hits_.begin() + static_cast<std::ptrdiff_t>(i); };
-    std::nth_element(at(0), at(count_ - 1), at(held_),
-                     [](const Hit& left, const Hit& right) { return rank(left) > rank(right); });
-    held_ = count_;
-  }
-
-  std::size_t count_;
-  std::size_t held_ = 0;
-  std::uint16_t bound_;
-  AlignedVector<Hit> hits_;
-};
-
 // The sixteen sums of all subsets of four worths, as bytes side by side. `agreeing` has bit i for a dimension that adds
 // its worth where the row's bit is set; the others add it where it is clear.
 void write_table(const std::uint8_t* worth, unsigned agreeing, std::uint8_t* table) {
@@ -88,6 +36,59 @@ void write_table(const std::uint8_t* worth, unsigned agreeing, std::uint8_t* tab
 }
 
 }  // namespace
+
+// One number to compare, without a branch on whether sums are equal.
+struct Better {
+  static std::uint64_t rank(const Hit& hit) { return (std::uint64_t{hit.sum} << 32U) | ~hit.row; }
+  bool operator()(const Hit& left, const Hit& right) const { return rank(left) > rank(right); }
+};
+
+// The hits of the highest sums so far, and the sum a further row must reach to be one of them.
+class Sketch::Shortlist {
+ public:
+  Shortlist(std::size_t count, std::uint16_t bound)
+      : count_(count), bound_(bound), hits_(2 * count + kLongestScan * kBlockRows) {}
+
+  // Where the next hits of one scan are written; `added` says how many were.
+  Hit* room() { return hits_.data() + held_; }
+  void added(std::size_t hits) { held_ += hits; }
+  std::uint16_t bound() const { return bound_; }
+  std::size_t size() const { return std::min(held_, count_); }
+
+  // The rows behind `end` pad the last block.
+  void drop_rows_from(std::size_t end) {
+    while (held_ > 0 && hits_[held_ - 1].row >= end) --held_;
+  }
+
+  // Once twice as many are held as are wanted, forgets all but the best. A row that comes later must then be better than
+  // the worst of them, not its equal.
+  void tighten() {
+    if (held_ < 2 * count_) return;
+    forget_all_but_best();
+    bound_ = static_cast<std::uint16_t>(std::min<unsigned>(hits_[count_ - 1].sum + 1U, 65'535U));
+  }
+
+  // Best first.
+  std::span<const Hit> best() {
+    if (held_ > count_) forget_all_but_best();
+    std::sort(at(0), at(held_), Better());
+    return {hits_.data(), held_};
+  }
+
+ private:
+  AlignedVector<Hit>::iterator at(std::size_t i) { return hits_.begin() + static_cast<std::ptrdiff_t>(i); }
+
+  // The worst of the best is then the last.
+  void forget_all_but_best() {
+    std::nth_element(at(0), at(count_ - 1), at(held_), Better());
+    held_ = count_;
+  }
+
+  std::size_t count_;
+  std::size_t held_ = 0;
+  std::uint16_t bound_;
+  AlignedVector<Hit> hits_;
+};
 
 Sketch::Sketch(std::size_t dimension)
     : dimension_(dimension), columns_((dimension + kDimensionsPerByte - 1) / kDimensionsPerByte) {
@@ -141,7 +142,14 @@ void Sketch::move_last(std::size_t to) {
   blocks_.resize(block_bytes(rows_));
 }
 
-AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
+// A query as scans read it.
+struct Sketch::Query {
+  AlignedVector<std::uint8_t> tables;
+  float total;  // what a row on the query's side in every dimension sums up to
+  float scale;  // what a worth of 1 was multiplied by
+};
+
+Sketch::Query Sketch::read(const float* query) const {
   const std::size_t tables = columns_ * 2;
   AlignedVector<float> worth(tables * kDimensionsPerTable);
   float most = 0;
@@ -160,27 +168,30 @@ AlignedVector<std::uint8_t> Sketch::tables_for(const float* query) const {
   const float room_of_row = kMostOfRow - static_cast<float>(worth.size() / 2);
   const float scale = most > 0 ? std::min(room_of_table / most, room_of_row / total) : 0.0F;
   AlignedVector<std::uint8_t> out(tables * kTableBytes);
+  unsigned whole = 0;
   for (std::size_t t = 0; t < tables; ++t) {
     const std::size_t first = t * kDimensionsPerTable;
     std::array<std::uint8_t, kDimensionsPerTable> rounded;
     unsigned agreeing = 0;
     for (unsigned i = 0; i < kDimensionsPerTable; ++i) {
       rounded[i] = static_cast<std::uint8_t>(worth[first + i] * scale + 0.5F);
+      whole += rounded[i];
       agreeing |= static_cast<unsigned>(query[first + i] >= centre_[first + i]) << i;
     }
     write_table(rounded.data(), agreeing, out.data() + t * kTableBytes);
   }
-  return out;
+  return {std::move(out), static_cast<float>(whole), scale};
 }
 
 // A sum that certainly more than `count` rows reach, were the sample fair: twice as many of the sample as are to be
 // expected among the best, and some more. Its blocks lie everywhere, since what was added together is often alike.
 std::uint16_t Sketch::likely_bound(const ScanInput& all, std::size_t count, const Kernels& kernels) const {
   constexpr std::size_t kSampledBlocks = 16;
-  constexpr std::size_t kSpare = 16;
+  constexpr std::size_t kSampledRows = kSampledBlocks * kBlockRows;
+  constexpr std::size_t kSpare = 6;
   const std::size_t rank = 2 * count * kSampledBlocks / all.block_count + kSpare;
-  if (all.block_count < 16 * kSampledBlocks || rank > kSampledBlocks * kBlockRows / 4) return 0;
-  std::array<Hit, kSampledBlocks * kBlockRows> hits;
+  if (all.block_count < 16 * kSampledBlocks || rank > kSampledRows / 4) return 0;
+  std::array<Hit, kSampledRows> hits;  // NOLINT: filled below
   std::size_t sampled = 0;
   for (std::size_t i = 0; i < kSampledBlocks; ++i) {
     ScanInput one = all;
@@ -194,38 +205,44 @@ std::uint16_t Sketch::likely_bound(const ScanInput& all, std::size_t count, cons
   return at_rank->sum;
 }
 
-std::vector<std::uint32_t> Sketch::find(const float* query, std::size_t count, const Kernels& kernels) const {
-  const auto tables = tables_for(query);
+std::vector<Sketch::Candidate> Sketch::find(const float* given, std::size_t count,
+                                            const Kernels& kernels) const {
+  const Query query = read(given);
   const std::size_t blocks = (rows_ + kBlockRows - 1) / kBlockRows;
-  const ScanInput all{tables.data(), blocks_.data(), columns_, 0, blocks};
-  auto found = find_from(all, likely_bound(all, count, kernels), count, kernels);
-  if (found.size() < std::min(count, rows_)) found = find_from(all, 0, count, kernels);
+  const ScanInput all{query.tables.data(), blocks_.data(), columns_, 0, blocks};
+  Shortlist shortlist = scan(all, likely_bound(all, count, kernels), count, kernels);
+  if (shortlist.size() < std::min(count, rows_)) shortlist = scan(all, 0, count, kernels);
+  std::vector<Candidate> found;
+  found.reserve(count);
+  const float unit = query.scale > 0 ? 1 / query.scale : 0.0F;
+  for (const Hit& hit : shortlist.best())
+    found.push_back({hit.row, (2 * static_cast<float>(hit.sum) - query.total) * unit});
   return found;
 }
 
-std::vector<std::uint32_t> Sketch::find_from(const ScanInput& all, std::uint16_t bound, std::size_t count,
-                                             const Kernels& kernels) const {
+Sketch::Shortlist Sketch::scan(const ScanInput& all, std::uint16_t bound, std::size_t count,
+                               const Kernels& kernels) const {
   Shortlist shortlist(count, bound);
   ScanInput next = all;
   for (std::size_t length = kFirstScan; next.first_block < all.block_count;
        length = std::min(2 * length, kLongestScan)) {
     next.block_count = std::min(length, all.block_count - next.first_block);
-    Hit* room = shortlist.room_for(next.block_count * kBlockRows);
-    shortlist.added(kernels.scan(next, shortlist.bound(), room));
+    shortlist.added(kernels.scan(next, shortlist.bound(), shortlist.room()));
     shortlist.drop_rows_from(rows_);
     shortlist.tighten();
     next.first_block += next.block_count;
   }
-  return std::move(shortlist).rows();
+  return shortlist;
 }
 
-void Sketch::restore(std::span<const float> centre, std::size_t trained_rows, std::size_t rows,
-                     std::span<const std::uint8_t> blocks) {
-  assert(centre.size() == dimension_ && blocks.size() == block_bytes(rows));
+std::span<std::uint8_t> Sketch::restore(std::span<const float> centre, std::size_t trained_rows,
+                                        std::size_t rows) {
+  assert(centre.size() == dimension_);
   std::copy(centre.begin(), centre.end(), centre_.begin());
   trained_rows_ = trained_rows;
   rows_ = rows;
-  blocks_.assign(blocks.begin(), blocks.end());
+  blocks_.resize(block_bytes(rows));
+  return blocks_;
 }
 
 }  // namespace sentinel::vector

@@ -6,9 +6,10 @@
 // its rotation). The centre matters where embeddings share a direction, as those of many models do.
 //
 // The worths of four dimensions at a time are tables of 16 bytes (kernels.hpp), so that adding them up costs a shuffle;
-// they are rounded to whole numbers, at most 63 in a table, the same for every kernel, so that which rows are found depends on no CPU.
+// they are rounded to whole numbers, at most 63 in a table, the same for every kernel, so that which rows are found
+// depends on no CPU.
 //
-// Contract: `find` gives the `count` rows of the highest sums, the lower row among equal ones, in no order.
+// Contract: `find` gives the `count` rows of the highest sums, the lower row among equal ones, best first.
 // Cost: dimension / 8 bytes a row; `find` reads them once. Thread rule: `find` is const; all else needs one owner.
 #pragma once
 
@@ -35,8 +36,13 @@ class Sketch {
   // The last row takes the place `to` and is no longer the last.
   void move_last(std::size_t to);
 
-  // The rows to look at for a padded query.
-  std::vector<std::uint32_t> find(const float* query, std::size_t count, const Kernels& kernels) const;
+  struct Candidate {
+    std::uint32_t row;
+    float agreement;  // the worth of the dimensions on the query's side, less the worth of those that are not
+  };
+
+  // The rows to look at for a padded query, best first.
+  std::vector<Candidate> find(const float* query, std::size_t count, const Kernels& kernels) const;
 
   std::size_t rows() const { return rows_; }
   std::size_t trained_rows() const { return trained_rows_; }  // 0: there is no sketch yet
@@ -45,14 +51,16 @@ class Sketch {
   std::span<const float> centre() const { return {centre_.data(), dimension_}; }
   std::span<const std::uint8_t> blocks() const { return blocks_; }
   std::size_t block_bytes(std::size_t rows) const;
-  void restore(std::span<const float> centre, std::size_t trained_rows, std::size_t rows,
-               std::span<const std::uint8_t> blocks);
+  // Gives the blocks, which hold no value until they are written.
+  std::span<std::uint8_t> restore(std::span<const float> centre, std::size_t trained_rows, std::size_t rows);
 
  private:
-  AlignedVector<std::uint8_t> tables_for(const float* query) const;
+  struct Query;
+  class Shortlist;
+
+  Query read(const float* query) const;
   std::uint16_t likely_bound(const ScanInput& all, std::size_t count, const Kernels& kernels) const;
-  std::vector<std::uint32_t> find_from(const ScanInput& all, std::uint16_t bound, std::size_t count,
-                                       const Kernels& kernels) const;
+  Shortlist scan(const ScanInput& all, std::uint16_t bound, std::size_t count, const Kernels& kernels) const;
   std::uint8_t* byte_of(std::size_t row, std::size_t column);
 
   std::size_t dimension_;

@@ -1007,9 +1007,9 @@ class VectorIndex:
     Vectors by id, and the nearest by cosine; buffers are float16, float32 or float64 of whole rows, ids int64. For any thread.
     """
     @staticmethod
-    def load(snapshot: bytes) -> VectorIndex:
+    def load(descriptor: typing.SupportsInt | typing.SupportsIndex) -> VectorIndex:
         """
-        ValueError if these are not a snapshot's bytes.
+        Of an open file, whole. ValueError if these are not a snapshot's bytes.
         """
     def __contains__(self, id: typing.SupportsInt | typing.SupportsIndex) -> bool: ...
     def __init__(self, dimension: typing.SupportsInt | typing.SupportsIndex) -> None: ...

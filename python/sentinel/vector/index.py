@@ -34,9 +34,10 @@ class VectorIndex:
     without gaps is read in place and must not change during the call. A zero vector or a number
     that is not finite is a ValueError. Ids are whole numbers of 64 bits.
 
-    A search is sketched unless it is `exact`: one bit per dimension picks 80 + 16 k candidates,
-    which are then scored exactly (after "RaBitQ", Gao and Long 2024, and "Quicker ADC", Andre,
-    Kermarrec and Le Scouarnec 2019). Scores are always right; a neighbour may be missed.
+    A search is sketched unless it is `exact`: one bit per dimension picks 80 + 16 k candidates, of
+    which those that may still win are scored exactly (after "RaBitQ", Gao and Long 2024, and
+    "Quicker ADC", Andre, Kermarrec and Le Scouarnec 2019). Scores are always right; a neighbour may
+    be missed.
 
     ValueError if `dimension` is not 1 to 16384.
     """
@@ -130,7 +131,8 @@ class VectorIndex:
         it cannot be read. The file is checked, not believed; a checksum proves no author.
         """
         loaded = cls.__new__(cls)
-        loaded._index = _core.VectorIndex.load(Path(path).read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            loaded._index = _core.VectorIndex.load(file.fileno())
         return loaded
 
 

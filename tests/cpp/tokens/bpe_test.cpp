@@ -95,6 +95,26 @@ TEST(Splitter, TokensThatBreakTheRulesForCharactersAreSplitAsTheDefinitionSays) 
   }
 }
 
+// Long pieces of parts of tokens, so that what fits best from the left is often wrong further on.
+TEST(Splitter, LongPiecesOfTokensAreSplitAsTheDefinitionSays) {
+  std::mt19937 random(29);
+  for (const Encoding* encoding : {&o200k(), &cl100k()}) {
+    const Vocabulary& vocabulary = encoding->vocabulary();
+    Splitter splitter(vocabulary);
+    for (int round = 0; round < 400; ++round) {
+      std::string piece;
+      while (piece.size() < 65 + random() % 200) {
+        const std::string_view token =
+            vocabulary.bytes_of(static_cast<TokenId>(random() % vocabulary.size()));
+        piece += token.substr(random() % token.size() * (random() % 2));
+      }
+      std::vector<TokenId> ids;
+      splitter.split(piece, ids);
+      ASSERT_EQ(ids, slow::split(vocabulary, piece)) << testing::PrintToString(piece);
+    }
+  }
+}
+
 TEST(Splitter, B6AQuarterMegabyteWithoutABreakIsCounted) {
   std::mt19937 random(5);
   Splitter splitter(o200k().vocabulary());

@@ -168,6 +168,47 @@ TEST(Snapshot, PartitionsOutOfOrderAreRefused) {
   EXPECT_NE(fault_of(with(bytes, first_name, '\xff')).find("not UTF-8"), std::string::npos);
 }
 
+// A file that another process makes shorter while it is read.
+TEST(Snapshot, ASourceThatEndsEarlyIsRefused) {
+  const Bytes bytes = encoded(*filled(5, 300));
+  for (const std::size_t there : {std::size_t{0}, std::size_t{8}, std::size_t{40}, bytes.size() / 2,
+                                  bytes.size() - 8, bytes.size() - 1}) {
+    std::size_t at = 0;
+    const auto read = [&](std::span<std::uint8_t> to) {
+      if (there - at < to.size()) return false;
+      std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), to.size(), to.begin());
+      at += to.size();
+      return true;
+    };
+    const auto decoded = FlatIndex::decode(SnapshotSource{bytes.size(), read});
+    EXPECT_FALSE(decoded) << there;
+  }
+}
+
+TEST(Snapshot, WhatIsDamagedIsNotCalledAFaultOfItsWriter) {
+  Bytes bytes = encoded(*filled(5, 3));
+  for (const std::size_t at : {std::size_t{8}, std::size_t{16}, std::size_t{20}}) {
+    Bytes damaged = bytes;
+    damaged[at] ^= 0xffU;
+    EXPECT_NE(fault_of(damaged).find("cut off or damaged"), std::string::npos) << at;
+  }
+}
+
+TEST(Checksum, IsTheSameHoweverTheBytesAreCut) {
+  Random random(4);
+  for (int round = 0; round < 200; ++round) {
+    Bytes bytes(random.below(300));
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random.below(256));
+    Checksum parts;
+    for (std::span<const std::uint8_t> rest = bytes; !rest.empty();) {
+      const auto part = rest.first(std::min<std::size_t>(rest.size(), random.below(70)));
+      parts.add(part);
+      rest = rest.subspan(part.size());
+    }
+    EXPECT_EQ(parts.value(), checksum(bytes));
+  }
+}
+
 TEST(Checksum, DependsOnEveryByteAndOnTheSize) {
   std::set<std::uint64_t> seen;
   for (std::size_t size = 0; size < 100; ++size) {

@@ -335,6 +335,19 @@ def test_every_damaged_byte_and_every_cut_is_a_value_error(saved: Path, tmp_path
             VectorIndex.load(path)
 
 
+def test_what_happens_to_a_file_after_loading_does_not_reach_the_index(saved: Path) -> None:
+    index = VectorIndex.load(saved)
+    expected = index.search([1, 2, 3, 4], 3)
+    with saved.open("r+b") as file:
+        file.truncate(10)
+    assert index.search([1, 2, 3, 4], 3) == expected
+
+
+def test_a_folder_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        VectorIndex.load(tmp_path)
+
+
 def test_a_file_of_another_kind_is_told_as_such(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are only words, and more than a few of them")
