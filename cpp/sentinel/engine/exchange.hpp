@@ -191,6 +191,13 @@ struct Exchange {
   std::optional<Reply> reply;
 };
 
+// The path of accounts that pays, from the root.
+inline std::span<const std::string> accounts_of(const Exchange& exchange) {
+  static const std::string kDefault(kDefaultAccount);
+  if (exchange.principal) return exchange.principal->accounts;
+  return {&kDefault, 1};
+}
+
 // The client's side of an exchange: a bridge to asyncio, later a connection of the native door, a recorder in tests.
 // All calls come from the exchange's loop thread, in order; `end` or `reply` is the last.
 class ClientSide {

@@ -2,63 +2,16 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
-#include <list>
 
 #include "sentinel/base/ascii.hpp"
 #include "sentinel/base/hex.hpp"
+#include "sentinel/engine/known_headers.hpp"
 #include "sentinel/engine/model_list.hpp"
 #include "sentinel/engine/replies.hpp"
 #include "sentinel/engine/upstream_request.hpp"
 
 namespace sentinel::engine {
 namespace {
-
-bool is_control_byte(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return (byte < 0x20 && c != '\t') || byte == 0x7f;
-}
-
-// Eight bytes a step: a word says "surely not" or "look closer" (the usual has-less and has-zero tricks).
-bool may_hold_control_byte(std::uint64_t word) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101U;
-  constexpr std::uint64_t kHighs = kOnes << 7U;
-  const std::uint64_t below_space = (word - kOnes * 0x20) & ~word;
-  const std::uint64_t delete_as_zero = word ^ (kOnes * 0x7f);
-  const std::uint64_t is_delete = (delete_as_zero - kOnes) & ~delete_as_zero;
-  return ((below_space | is_delete) & kHighs) != 0;
-}
-
-template <class Word>
-std::uint64_t load(const char* bytes) {
-  Word word = 0;
-  std::memcpy(&word, bytes, sizeof word);
-  return word;
-}
-
-// Up to seven bytes as a word: each at least once, the rest spaces.
-std::uint64_t load_short(std::string_view value) {
-  constexpr std::uint64_t kSpaces = 0x2020202000000000U;
-  const char* end = value.data() + value.size();
-  if (value.size() >= 4) return load<std::uint32_t>(value.data()) | (load<std::uint32_t>(end - 4) << 32U);
-  if (value.size() >= 2)
-    return load<std::uint16_t>(value.data()) | (load<std::uint16_t>(end - 2) << 16U) | kSpaces;
-  return load<std::uint8_t>(value.data()) | 0x2020202020202000U;
-}
-
-bool has_control_byte(std::string_view value) {
-  constexpr std::size_t kStep = sizeof(std::uint64_t);
-  if (value.empty()) return false;
-  bool maybe = false;
-  if (value.size() < kStep) {
-    maybe = may_hold_control_byte(load_short(value));
-  } else {
-    for (std::size_t at = 0; at + kStep <= value.size(); at += kStep)
-      maybe |= may_hold_control_byte(load<std::uint64_t>(&value[at]));
-    maybe |= may_hold_control_byte(load<std::uint64_t>(value.data() + value.size() - kStep));  // the rest
-  }
-  return maybe && std::any_of(value.begin(), value.end(), is_control_byte);
-}
 
 bool is_request_id(std::string_view value) {
   constexpr std::size_t kMostBytes = 128;
@@ -83,91 +36,7 @@ std::string make_request_id(Instant now, Random& random) {
   return id.append(last.data(), kLastDigits);
 }
 
-std::string_view without_bearer(std::string_view value) {
-  constexpr std::size_t kSchemeBytes = 7;
-  if (value.size() <= kSchemeBytes || !equals_ignoring_case(value.substr(0, kSchemeBytes), "bearer "))
-    return {};
-  value.remove_prefix(kSchemeBytes);
-  while (value.starts_with(' ')) value.remove_prefix(1);
-  return value;
-}
-
 }  // namespace
-
-// The headers that mean something to us, found in one pass.
-struct Pipeline::KnownHeaders {
-  std::string_view authorization;
-  std::string_view api_key;
-  std::string_view request_id;
-  std::string_view traceparent;
-  std::string_view content_encoding;
-  std::string_view overhead;
-  std::string_view cache_control;
-  std::string_view forwarded_for;
-  // Not used, but whoever sends one of these twice, or both lengths, wants two readers to see two requests (S3).
-  std::string_view host;
-  std::string_view content_length;
-  std::string_view transfer_encoding;
-  // Sent on to the upstream.
-  std::string_view anthropic_version;
-  std::string_view anthropic_beta;
-  std::string_view openai_beta;
-  std::string_view idempotency_key;
-  std::string_view tracestate;
-
-  bool forwards_ascii() const {
-    for (const std::string_view value :
-         {anthropic_version, anthropic_beta, openai_beta, idempotency_key, tracestate}) {
-      if (!is_visible(value)) return false;
-    }
-    return true;
-  }
-  // Most requests have none of these.
-  std::unique_ptr<const ForwardedHeaders> forwarded() const {
-    if (anthropic_version.empty() && anthropic_beta.empty() && openai_beta.empty() &&
-        idempotency_key.empty() && tracestate.empty())
-      return nullptr;
-    return std::make_unique<const ForwardedHeaders>(
-        ForwardedHeaders{std::string(anthropic_version), std::string(anthropic_beta),
-                         std::string(openai_beta), std::string(idempotency_key), std::string(tracestate)});
-  }
-
-  // RFC 9110, section 5.3: a list may stand on several lines.
-  bool is_list(const std::string_view& slot) const {
-    return &slot == &cache_control || &slot == &forwarded_for;
-  }
-  void add_line(std::string_view& slot, std::string_view line) {
-    slot = joined.emplace_back(std::string(slot) + ", " + std::string(line));
-  }
-  std::list<std::string> joined;  // nothing is allocated as long as it is empty
-
-  std::string_view* slot(std::string_view name) {
-    switch (name.size()) {
-      case 4: return equals_ignoring_case(name, "host") ? &host : nullptr;
-      case 9: return equals_ignoring_case(name, "x-api-key") ? &api_key : nullptr;
-      case 10: return equals_ignoring_case(name, "tracestate") ? &tracestate : nullptr;
-      case 11:
-        if (equals_ignoring_case(name, "traceparent")) return &traceparent;
-        return equals_ignoring_case(name, "openai-beta") ? &openai_beta : nullptr;
-      case 12: return equals_ignoring_case(name, "x-request-id") ? &request_id : nullptr;
-      case 13:
-        if (equals_ignoring_case(name, "authorization")) return &authorization;
-        return equals_ignoring_case(name, "cache-control") ? &cache_control : nullptr;
-      case 14:
-        if (equals_ignoring_case(name, "content-length")) return &content_length;
-        return equals_ignoring_case(name, "anthropic-beta") ? &anthropic_beta : nullptr;
-      case 15:
-        if (equals_ignoring_case(name, "idempotency-key")) return &idempotency_key;
-        return equals_ignoring_case(name, "x-forwarded-for") ? &forwarded_for : nullptr;
-      case 16: return equals_ignoring_case(name, "content-encoding") ? &content_encoding : nullptr;
-      case 17:
-        if (equals_ignoring_case(name, "transfer-encoding")) return &transfer_encoding;
-        return equals_ignoring_case(name, "anthropic-version") ? &anthropic_version : nullptr;
-      case 22: return equals_ignoring_case(name, "x-sentinel-overhead-us") ? &overhead : nullptr;
-      default: return nullptr;
-    }
-  }
-};
 
 Pipeline::Pipeline(const PipelineParts& parts) : parts_(parts) {
   for (std::size_t i = 0; i < kEndpoints; ++i) {
@@ -259,34 +128,21 @@ Status Pipeline::parse_head(Lane& lane, Exchange& exchange, const RequestHead& h
                             KnownHeaders& known) const {
   exchange.endpoint = head.endpoint;
   const Limits& limits = exchange.snapshot->limits;
-  std::size_t bytes = head.path.size() + head.query.size();
-  bool control = false;
-  const std::string_view* twice = nullptr;
-  for (const auto& header : head.headers) {
-    bytes += header.name.size() + header.value.size() + 4;
-    control = control || has_control_byte(header.value);
-    std::string_view* slot = known.slot(header.name);
-    if (slot == nullptr) continue;
-    if (slot->data() == nullptr) {
-      *slot = header.value;
-    } else if (known.is_list(*slot)) {
-      known.add_line(*slot, header.value);
-    } else {
-      twice = &header.name;
-    }
-  }
+  known.read(head.headers);
   if (is_request_id(known.request_id)) exchange.request_id = known.request_id;
   exchange.trace = begin_span(read_traceparent(known.traceparent), lane.random);
   if (exchange.trace.parent_id == 0) known.tracestate = {};
   exchange.wants_overhead = known.overhead.data() != nullptr;
+  const std::size_t bytes = head.path.size() + head.query.size() + known.bytes;
   if (bytes > limits.head_bytes || head.headers.size() > limits.headers) {
     return Error(ErrorCode::headers_too_large, "the request's head is over " +
                                                    std::to_string(limits.head_bytes) + " bytes or " +
                                                    std::to_string(limits.headers) + " headers");
   }
-  if (control) return Error(ErrorCode::invalid_request, "a header value holds a control byte");
-  if (twice != nullptr)
-    return Error(ErrorCode::invalid_request, "the header " + std::string(*twice) + " stands twice");
+  if (known.holds_control_byte)
+    return Error(ErrorCode::invalid_request, "a header value holds a control byte");
+  if (!known.twice.empty())
+    return Error(ErrorCode::invalid_request, "the header " + std::string(known.twice) + " stands twice");
   if (known.content_length.data() != nullptr && known.transfer_encoding.data() != nullptr) {
     return Error(ErrorCode::invalid_request, "Content-Length and Transfer-Encoding stand side by side");
   }
@@ -303,11 +159,10 @@ Status Pipeline::identify(Exchange& exchange, const KnownHeaders& known) const {
     return Error(ErrorCode::server_shutting_down, "the server is shutting down; try another instance");
   }
   if (exchange.snapshot->insecure) return Done{};
-  const std::string_view bearer = without_bearer(known.authorization);
-  if (!bearer.empty() && !known.api_key.empty() && bearer != known.api_key) {
+  if (known.ambiguous_credential()) {
     return Error(ErrorCode::invalid_request, "Authorization and x-api-key carry different credentials");
   }
-  const std::string_view credential = bearer.empty() ? known.api_key : bearer;
+  const std::string_view credential = known.credential();
   if (credential.empty()) {
     return Error(ErrorCode::invalid_api_key,
                  "no API key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
@@ -341,7 +196,19 @@ Status Pipeline::enter(Exchange& exchange, Instant now) const {
   if (in_flight() > exchange.snapshot->limits.in_flight) {
     return Error(ErrorCode::overloaded, "too many requests are in flight on this instance");
   }
+  name_end_user(exchange);
   return parts_.quotas.take_entry(exchange, now);
+}
+
+// By a keyed digest: who reads the data directory or a refusal learns nobody's name.
+void Pipeline::name_end_user(Exchange& exchange) const {
+  if (exchange.facts.end_user.empty()) return;
+  const RuleSet* rules = exchange.snapshot->rules_of_end_user(accounts_of(exchange));
+  if (rules == nullptr) return;
+  constexpr std::size_t kDigestBytes = 16;
+  const Digest digest = parts_.keys.digest(exchange.facts.end_user);
+  exchange.end_user = std::make_unique<const EndUser>(
+      EndUser{*rules, rules->id + '#' + to_hex(std::span(digest).first(kDigestBytes))});
 }
 
 namespace {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "sentinel/base/random.hpp"
 #include "sentinel/engine/answers.hpp"
@@ -47,8 +48,12 @@ class SnapshotHolder {
   }
   const std::shared_ptr<const Snapshot>& get(Seen& seen) const {
     if (generation_.load(std::memory_order_acquire) == seen.generation) return seen.snapshot;
-    const std::lock_guard lock(mutex_);
-    seen = {generation_.load(std::memory_order_relaxed), current_};
+    Seen now;  // takes what was seen before with it, after the lock
+    {
+      const std::lock_guard lock(mutex_);
+      now = {generation_.load(std::memory_order_relaxed), current_};
+    }
+    std::swap(seen, now);
     return seen.snapshot;
   }
   void set(std::shared_ptr<const Snapshot> next) {
@@ -84,6 +89,8 @@ struct PipelineParts {
   Encodings& encodings;
 };
 
+struct KnownHeaders;
+
 class Pipeline {
  public:
   explicit Pipeline(const PipelineParts& parts);
@@ -99,6 +106,8 @@ class Pipeline {
   // Before it shares another's call: what rules that count hits ask of it.
   Status admit_follower(Lane& lane, Exchange& exchange, Instant now) const;
 
+  // Of what was relayed without usage, or as long as none is known.
+  void estimate_usage(Exchange& exchange) const;
   // What an answer cost, once its usage is known; finish() does it if nobody has.
   void price(Exchange& exchange) const;
 
@@ -115,7 +124,6 @@ class Pipeline {
   std::int64_t in_flight() const { return in_flight_.load(); }
 
  private:
-  struct KnownHeaders;
   std::unique_ptr<Exchange> begin(Lane& lane, Instant now);
   Status govern(Lane& lane, Exchange& exchange, const RequestHead& head, std::string& body, Instant now);
   Status parse_head(Lane& lane, Exchange& exchange, const RequestHead& head, KnownHeaders& known) const;
@@ -125,8 +133,8 @@ class Pipeline {
   Status identify(Exchange& exchange, const KnownHeaders& known) const;
   Status check(Exchange& exchange) const;
   Status enter(Exchange& exchange, Instant now) const;
+  void name_end_user(Exchange& exchange) const;
   void predict(Lane& lane, Exchange& exchange) const;
-  void estimate_usage(Exchange& exchange) const;
   void count(Lane& lane, const Exchange& exchange, Instant now) const;
   void record(const Exchange& exchange, Instant now);
 

@@ -1,10 +1,9 @@
 #include "sentinel/engine/quotas.hpp"
 
+#include <algorithm>
 #include <span>
 #include <variant>
 #include <vector>
-
-#include "sentinel/base/digest.hpp"
 
 namespace sentinel::engine {
 namespace {
@@ -23,12 +22,6 @@ struct Node {
   }
 };
 
-std::span<const std::string> accounts_of(const Exchange& exchange) {
-  static const std::string kDefault(kDefaultAccount);
-  if (exchange.principal) return exchange.principal->accounts;
-  return {&kDefault, 1};
-}
-
 // Every node of the exchange's path that has rules.
 template <class Visit>
 void for_each_node(const Exchange& exchange, const Visit& visit) {
@@ -45,16 +38,6 @@ void for_each_node(const Exchange& exchange, const Visit& visit) {
   if (exchange.end_user) visit(Node{exchange.end_user->rules, exchange.end_user->id, true});
   if (exchange.principal) visit_rules(exchange.principal->rules);
   visit_rules(exchange.route->rules);
-}
-
-void find_end_user(Exchange& exchange) {
-  if (exchange.facts.end_user.empty()) return;
-  const RuleSet* rules = exchange.snapshot->rules_of_end_user(accounts_of(exchange));
-  if (rules == nullptr) return;
-  constexpr std::size_t kDigestBytes = 16;
-  const Digest digest = sha256(exchange.facts.end_user);
-  exchange.end_user = std::make_unique<const EndUser>(
-      EndUser{*rules, rules->id + '#' + to_hex(std::span(digest).first(kDigestBytes))});
 }
 
 metrics::LimitName limit_name(limit::Kind kind) {
@@ -115,7 +98,6 @@ Status Quotas::take_address(const Snapshot& snapshot, std::string_view peer, std
 }
 
 Status Quotas::take_entry(Exchange& exchange, Instant now) {
-  find_end_user(exchange);
   Wants wants;
   for_each_node(exchange, [&wants](const Node& node) {
     for (const limit::Rule& rule : node.rules.on_entry) node.want(wants, rule, 1);
@@ -146,11 +128,24 @@ void want_use(Wants& wants, const Node& node, const std::vector<limit::Rule>& ru
   }
 }
 
-// Rules that count hits count what the answer would have cost.
+// An answer that is there may have used more than a rule ever lets pass at once: what is above is owed, as it was by the
+// call that made it.
+void want_hit(Wants& wants, const Node& node, const Prediction& most) {
+  for (const limit::Rule& rule : node.rules.on_answering) {
+    const auto& rate = std::get<limit::Rate>(rule);
+    const std::int64_t cost = rate.kind() == limit::Kind::money ? most.micro_usd : most.tokens;
+    node.want(wants, rule, std::min(cost, rate.burst()));
+  }
+}
+
+// What others' calls answered costs its account nothing; rules that count hits count what it would have cost.
 limit::Actual used_by(const Exchange& exchange) {
   if (!exchange.usage) return {};
-  const std::int64_t worth = exchange.is_own_call() ? exchange.cost_micro_usd : exchange.saved_micro_usd;
-  return {exchange.usage->prompt + exchange.usage->completion, worth};
+  limit::Actual used{exchange.usage->prompt + exchange.usage->completion, exchange.cost_micro_usd};
+  if (exchange.is_own_call()) return used;
+  const Price* price = exchange.snapshot->price_of(exchange.upstream_model);
+  if (price != nullptr) used.micro_usd = cost_micro_usd(*price, *exchange.usage);
+  return used;
 }
 
 }  // namespace
@@ -169,9 +164,7 @@ Status Quotas::reserve_use(Exchange& exchange, Instant now) {
 Status Quotas::reserve_hit(Exchange& exchange, Instant now) {
   give_back_use(exchange, now);
   Wants wants;
-  for_each_node(exchange, [&wants, &exchange](const Node& node) {
-    want_use(wants, node, node.rules.on_answering, exchange.most);
-  });
+  for_each_node(exchange, [&wants, &exchange](const Node& node) { want_hit(wants, node, exchange.most); });
   if (wants.empty()) return Done{};
   return take(limits_, wants, exchange, exchange.use_reservation, now);
 }

@@ -36,6 +36,7 @@ Status StreamRelay::feed(std::string_view bytes, Instant now, std::string& out) 
   };
   Status fed = accumulator_.feed(bytes, pass);
   given_ += out.size() - before;
+  exchange_.relayed_deltas = accumulator_.content_deltas();
   if (finished()) return Done{};  // what follows the terminal event is of no account
   return fed;
 }
@@ -46,7 +47,6 @@ Status StreamRelay::finish() {
 }
 
 void StreamRelay::report() {
-  exchange_.relayed_deltas = accumulator_.content_deltas();
   if (accumulator_.usage() == nullptr) return;
   exchange_.usage = *accumulator_.usage();
   exchange_.estimated = accumulator_.usage_estimated();

@@ -39,7 +39,7 @@ class StreamRelay {
   // The terminal event, held back until the exchange is settled.
   const std::string& last_bytes() const { return terminal_; }
 
-  // Writes what was counted into the exchange.
+  // Writes the usage into the exchange; how much passed is there after each feed.
   void report();
   bool failed_in_band() const { return accumulator_.failed(); }
 

@@ -280,7 +280,8 @@ Status read_end_user(element value, std::string_view name, RequestFacts& facts) 
   if (value.is_null()) return Done{};
   if (value.get_string().get(user) != simdjson::SUCCESS)
     return invalid(std::string(name) + " must be a string", name);
-  facts.end_user = user;
+  const bool newer = name == "safety_identifier";  // the name that replaces `user`, wherever it stands
+  if (newer ? !user.empty() : facts.end_user.empty()) facts.end_user = user;
   return Done{};
 }
 
@@ -314,8 +315,7 @@ Status read_member(Endpoint endpoint, std::string_view name, element value, Requ
     if (name == "metadata") return read_metadata(value, facts);
     return Done{};
   }
-  if (name == "safety_identifier" || (name == "user" && facts.end_user.empty()))
-    return read_end_user(value, name, facts);
+  if (name == "safety_identifier" || name == "user") return read_end_user(value, name, facts);
   return Done{};
 }
 

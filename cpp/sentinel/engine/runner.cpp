@@ -227,10 +227,21 @@ void Runner::leave(Live& live) {
   if (stopping_ != StopReason::none && call->departed) cancel(*call);  // nothing is drained now
 }
 
+// A follower that goes early has had what came so far, and rules that count hits want to know how much that is.
+void Runner::count_share(Call& call, Live& live) {
+  Exchange& exchange = *live.exchange;
+  if (!exchange.use_reservation || !live.begun || exchange.is_own_call()) return;
+  if (call.ended) return adopt_answer(call, live);
+  exchange.upstream_model = call.exchange().upstream_model;
+  exchange.relayed_deltas = call.exchange().relayed_deltas;
+  pipeline_.estimate_usage(exchange);
+}
+
 // One that will not hear the call's end. The sender stays, unheard, because it pays.
 void Runner::part(Call& call, std::unique_ptr<Live> live) {
   const bool pays = !call.ended && live.get() == &call.sender() && !live->exchange->settled;
   if (!pays) {
+    if (!live->exchange->settled) count_share(call, *live);
     conclude(*live, stop_error(live->stop));
     return retire(std::move(live));
   }

@@ -81,6 +81,7 @@ class Runner {
   bool join(std::unique_ptr<Live>& live);
   bool answer_from_cache(std::unique_ptr<Live>& live);
   void refuse(std::unique_ptr<Live> live, Error error);
+  void count_share(Call& call, Live& live);
   void begin_call(std::unique_ptr<Live> live);
 
   // Its upstream call.

@@ -62,7 +62,10 @@ Bucket* BucketShard::soonest(Order& order) {
 
 bool BucketShard::make_room(bool spare, Duration now) {
   Bucket* bucket = soonest(spare_);
-  if (bucket == nullptr) bucket = soonest(kept_);
+  if (bucket == nullptr || bucket->full_at_least > now) {
+    Bucket* const kept = soonest(kept_);
+    if (kept != nullptr && (bucket == nullptr || kept->full_at_least <= now)) bucket = kept;
+  }
   if (bucket == nullptr) return false;
   const bool in_debt = bucket->full_at_least > now;
   if (in_debt && spare && !bucket->spare) return false;

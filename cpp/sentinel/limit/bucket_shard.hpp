@@ -3,7 +3,7 @@
 // Layout: buckets are allocated one by one and never move. An order owns them and sorts them by a
 // lower bound of the instant at which they are full: charging a bucket only makes that later, so the hot path leaves the
 // order alone, and an entry that is out of date is put right when it comes to the front. Giving back may make it
-// earlier: whoever gives back calls `touch`. Spare buckets have an order of their own and are dropped before any other.
+// earlier: whoever gives back calls `touch`. Spare buckets have an order of their own; of those in debt they are dropped before any other.
 //
 // Contract: at most `max_buckets`; a bucket with `open` above 0 is never dropped, and none for a spare one but another
 // spare one or one that is full. Cost: a look-up by a hash that is

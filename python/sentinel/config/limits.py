@@ -120,7 +120,7 @@ def _no_use_of_hits(where: Location, limits: Plain) -> Iterator[Found]:
         if map_of(entry).get("hits") != "count":
             continue
         counted = _counted(entry)
-        if "credentials" in where:
+        if where[0] == "upstreams":
             yield Found((*where, "rates", index, "hits"), "an upstream's key serves no hits")
         elif counted is not None and counted[0] == "requests":
             yield Found((*where, "rates", index, "hits"), "every hit is a request: leave it out")

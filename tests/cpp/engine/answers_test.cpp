@@ -117,6 +117,21 @@ TEST_F(Keeping, ARuleThatCountsHitsTakesWhatTheAnswerWouldHaveCost) {
   }
 }
 
+TEST_F(Keeping, AnAnswerAboveTheBurstNeedsAFullBucketAndTheRestIsOwed) {
+  service.configure(counting_hits(R"("12 tokens/min burst 12")"));
+  const std::string body = chat(R"(,"max_tokens":1)");  // and 15 are used
+  EXPECT_EQ(verdict({.body = body}), "miss");
+  clock.advance(std::chrono::minutes{2});
+  EXPECT_EQ(verdict({.body = body}), "hit-exact");
+  auto again = ask({.body = body});
+  ASSERT_TRUE(again->reply);
+  EXPECT_EQ(again->reply->status, 429);
+  EXPECT_EQ(find_header(again->reply->headers, "retry-after"), "75") << "15 of 12 a minute";
+  service.pipeline.finish(service.lane, *again, clock.now());
+  clock.advance(seconds{75});
+  EXPECT_EQ(verdict({.body = body}), "hit-exact");
+}
+
 TEST_F(Keeping, AHitThatARuleHasNoRoomForIsRefusedAndTakesNothing) {
   service.configure(counting_hits(R"("0.00008 usd/day")"));  // 80 micro-USD: two answers
   const std::string body = chat(R"(,"max_tokens":5)");

@@ -57,6 +57,8 @@ TEST(Request, TellsForWhichEndUserTheApplicationAsks) {
   EXPECT_EQ(user(R"(,"user":"ann")"), "ann");
   EXPECT_EQ(user(R"(,"user":"ann","safety_identifier":"bob")"), "bob") << "the newer name of the two";
   EXPECT_EQ(user(R"(,"safety_identifier":"bob","user":"ann")"), "bob");
+  EXPECT_EQ(user(R"(,"user":"ann","safety_identifier":"")"), "ann");
+  EXPECT_EQ(user(R"(,"safety_identifier":"bob","user":7)"), "refused: user must be a string");
   EXPECT_EQ(user(R"(,"metadata":{"user_id":"cat"})"), "") << "the application's own data";
   EXPECT_EQ(user(R"(,"metadata":{"user_id":"cat"},"user":"ann")", Endpoint::messages), "cat");
   EXPECT_EQ(user(R"(,"metadata":{"user_id":3})", Endpoint::messages),

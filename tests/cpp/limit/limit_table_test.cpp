@@ -254,6 +254,27 @@ TEST(LimitTable, S14_WhatClientsMakeUpGoesFirstAndDisplacesNothingElseInDebt) {
   EXPECT_EQ(table.stats().buckets, 0U);
 }
 
+TEST(LimitTable, AFullBucketGoesBeforeASpareOneInDebt) {
+  LimitTable table({.max_buckets = 2, .shards = 1});
+  const Rule limit = rule("60/min");
+  ASSERT_TRUE(charged(table, {"account:a", limit, 1}, at(0s)));
+  ASSERT_TRUE(charged(table, {"user:deep", limit, 60, true}, at(0s)));
+  ASSERT_TRUE(charged(table, {"account:b", limit, 1}, at(2s)));
+  EXPECT_EQ(table.stats().forgiven, 0U);
+  EXPECT_FALSE(charged(table, {"user:deep", limit, 60, true}, at(2s)));
+}
+
+TEST(LimitTable, B25_ASpareBucketIsSpareAfterARestartToo) {
+  LimitTable before({.max_buckets = 2, .shards = 1});
+  const Rule limit = rule("60/min");
+  ASSERT_TRUE(charged(before, {"user:deep", limit, 60, true}, at(0s)));
+  ASSERT_TRUE(charged(before, {"account:a", limit, 30}, at(0s)));
+  LimitTable after({.max_buckets = 2, .shards = 1});
+  ASSERT_TRUE(after.restore(before.snapshot(at(0s)), at(0s)));
+  ASSERT_TRUE(charged(after, {"account:b", limit, 30}, at(0s)));
+  EXPECT_FALSE(charged(after, {"account:a", limit, 60}, at(0s))) << "the user went";
+}
+
 TEST(LimitTable, ABucketWithAnOpenReservationIsNeverDropped) {
   LimitTable table({.max_buckets = 1, .shards = 1});
   const auto open = reserved(table, {{"a", Slots{1}, 1}}, at(0s));

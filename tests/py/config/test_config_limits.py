@@ -268,6 +268,12 @@ def test_no_rule_of_a_credential_counts_hits(full: dict[str, Any], faults: Fault
     assert place == "upstreams.openai.credentials[1].limits.rates[0].hits"
 
 
+def test_an_account_of_any_name_may_count_hits(sound: dict[str, Any], faults: Faults) -> None:
+    counting = {"rates": [{"rate": "5 tokens/s", "hits": "count"}]}
+    sound["accounts"]["credentials"] = {"limits": counting}
+    assert faults(sound) == {}
+
+
 def test_rates_of_other_kinds_or_periods_stand_side_by_side(
     sound: dict[str, Any], faults: Faults
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 from governed.conftest import Governed
 from sentinel.testing import ManualClock, ScriptedUpstream
 from sentinel.tokens import TokenCounter
-from support.crowd import ask_all, request_bytes
+from support.crowd import CrowdClient, ask_all, request_bytes
 from support.governed import (
     document,
     from_address,
@@ -35,6 +35,7 @@ from support.serving import (
     GatewayServer,
     chat_body,
     eventually,
+    eventually_async,
     gateway_settings,
 )
 
@@ -685,3 +686,39 @@ async def test_a_rule_that_counts_hits_holds_followers_and_hits_too(
     assert 0 <= left[-1] < tokens
     assert {code(reply) for reply in used[len(hits) :]} == {"rate_limit_exceeded"}
     assert upstream.stats()["requests"] == 1
+
+
+async def test_a_follower_that_leaves_early_has_used_what_had_come(
+    governed: Governed, upstream: ScriptedUpstream
+) -> None:
+    rule = {"rate": "10000 tokens/day", "hits": "count"}
+    gateway = governed(
+        accounts={"follows": {"limits": {"rates": [rule]}}},
+        keys=[
+            {"id": "operator", "key": APP_KEY},
+            key("follows", "follows"),
+        ],
+        routes={"cached": {"targets": [target()], "cache": {"share": "all"}}},
+    )
+    request = {"stream": True, "max_tokens": 50}
+    upstream.script("chunks=40 hold=31")
+    leader = await CrowdClient.connect(gateway.origin)
+    leader.ask(request_bytes(chat_body("told to two", "cached", **request)))
+    await until_held(upstream, 1)
+    follower = await CrowdClient.connect(gateway.origin)
+    follower.ask(
+        request_bytes(chat_body("told to two", "cached", **request), key=key_text("follows"))
+    )
+    await eventually_async(lambda: follower.received.count(b"data: ") == 32, "all that has come")
+    follower.leave()
+    await until_metric(gateway, "sentinel_in_flight 1")
+    upstream.release()
+    assert b"[DONE]" in (await leader.reply).body
+    body = chat_body("another", "cached", max_tokens=1)
+    with gateway.http(key=key_text("follows")) as client:
+        reply = client.post(PATH, json=body)
+    assert reply.headers["x-sentinel-cache"] == "miss"
+    left = 10_000 - int(reply.headers["x-ratelimit-remaining-tokens"])
+    own = predicted_prompt(body | {"model": "gpt-4o"}) + 1
+    shared = predicted_prompt(chat_body("told to two", "gpt-4o"))
+    assert 30 <= left - own - shared <= 32
