@@ -15,7 +15,11 @@ inline bool is_visible(std::string_view text) {
 
 inline char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
+// Most names are written in lower case, and most others differ in their first letter.
 inline bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
+  if (text.size() != lower_case.size()) return false;
+  if (text.empty() || lower(text.front()) != lower_case.front()) return text.empty();
+  if (text == lower_case) return true;
   const auto same = [](char a, char b) { return lower(a) == b; };
   return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(), same);
 }

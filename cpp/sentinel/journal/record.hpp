@@ -1,8 +1,8 @@
 // One finished exchange as the usage ledger and the exchange log keep it.
 //
 // Contract: the fields are the columns of the usage table, in its order; `error_code` and `trace_id` go to
-// the log line only. A record owns all its text, so it may outlive the exchange and cross threads. `instance`
-// and `sequence` are the ledger's identity of a record: leave `instance` empty and the sink assigns both; a
+// the log line only. A record owns all text that is not static, so it may outlive the exchange and cross threads.
+// `instance` and `sequence` are the ledger's identity of a record: leave `instance` empty and the sink assigns both; a
 // record read back from a journal brings its own, and is stored once however often it is replayed.
 // Cost: about 450 bytes; a move copies no text longer than 15 bytes. Thread rule: a plain value, one owner at
 // a time.
@@ -62,9 +62,9 @@ struct UsageRecord {
   std::int64_t ts_us = 0;  // microseconds since 1970, when the exchange began
   std::string key_id;
   std::string account_id;
-  std::string endpoint;  // "/v1/chat/completions"
-  std::string model;     // as the client named it
-  std::string target;    // "upstream/model"; empty when nothing was sent
+  std::string_view endpoint;  // "/v1/chat/completions", one of the few names there are, static text
+  std::string model;          // as the client named it
+  std::string target;         // "upstream/model"; empty when nothing was sent
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
   std::int64_t cached_tokens = 0;

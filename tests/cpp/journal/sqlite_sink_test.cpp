@@ -168,7 +168,8 @@ TEST(SqliteSink, s1_hostile_text_is_data_and_comes_back_as_it_was) {
                                           "'; ATTACH DATABASE '/tmp/x' AS x; --"};
   for (std::size_t i = 0; i < payloads.size(); ++i) {
     UsageRecord record = record_named(payloads[i]);
-    record.key_id = record.account_id = record.endpoint = record.model = record.target = payloads[i];
+    record.key_id = record.account_id = record.model = record.target = payloads[i];
+    record.endpoint = payloads[i];
     sink->push(std::move(record));
   }
   ASSERT_TRUE(sink->flush(kLong));

@@ -117,8 +117,9 @@ class Injection : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Injection, s4_a_value_cannot_end_its_line_or_its_string) {
   UsageRecord record = plain_record();
-  record.request_id = record.key_id = record.account_id = record.endpoint = record.model = record.target =
-      record.error_code = GetParam();
+  record.request_id = record.key_id = record.account_id = record.model = record.target = record.error_code =
+      GetParam();
+  record.endpoint = GetParam();
   const std::string line = exchange_line(record);
   EXPECT_EQ(member_of(line, "level"), "info");
   for (const char* member : {"request_id", "key_id", "account", "endpoint", "model", "target", "error"}) {
