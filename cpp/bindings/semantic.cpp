@@ -76,8 +76,7 @@ Of of_named(std::string_view name) {
 
 std::unique_ptr<Replay> make_replay(std::size_t dimension, std::optional<float> fixed_threshold,
                                     bool exact_only, double max_error, std::string_view of,
-                                    double judge_error, std::size_t max_entries, std::uint32_t window_tokens,
-                                    std::uint64_t seed) {
+                                    double judge_error, std::size_t max_entries, std::uint64_t seed) {
   ReplayOptions options;
   options.policy.dimension = dimension;
   options.policy.max_entries = max_entries;

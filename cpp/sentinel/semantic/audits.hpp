@@ -21,14 +21,14 @@ namespace sentinel::semantic {
 
 class Audits {
  public:
-  static constexpr double kFirst = 150;  // hits of which all are audited
+  static constexpr double kFirst = 300;  // hits of which all are audited
   static constexpr double kFirstOfPartition = 5;
   static constexpr double kLeastShare = 0.05;
   static constexpr double kLeast = 0.05;    // of any one hit
   static constexpr double kMemory = 2'500;  // requests
   static constexpr double kDoubt = 800;     // hits' worth of belief that all is well
-  static constexpr double kGain = 1.5;
-  static constexpr double kTightest = 0.7;
+  static constexpr double kGain = 1;
+  static constexpr double kTightest = 0.75;
 
   // With what probability to audit a hit that is expected to be wrong with probability `error`, the partition having had
   // `of_partition` hits.

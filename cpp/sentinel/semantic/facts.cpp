@@ -138,6 +138,9 @@ class Reader {
 
   // A mix of letters and digits (but 2nd, 5pm, 10k), an address, a path, a version.
   static bool is_identifier(std::string_view chunk) {
+    for (const std::string_view sign : {"€", "£", "¥"}) {
+      if (chunk.starts_with(sign)) chunk.remove_prefix(sign.size());
+    }
     if (chunk.find('@') != chunk.npos || chunk.find("//") != chunk.npos) return true;
     const auto dots = std::count(chunk.begin(), chunk.end(), '.');
     const bool digits = std::any_of(chunk.begin(), chunk.end(), is_digit);
@@ -355,8 +358,9 @@ class Reader {
                                      [](const Word& word, std::uint32_t value) { return word.stem < value; });
     if (at != facts_.words.end() && at->stem == stem) return;
     const auto place = static_cast<std::uint16_t>(facts_.letters.size());
+    const bool number = is_digit(lowered.front()) || lexicon::number_value(lowered).has_value();
     facts_.words.insert(at, Word{stem, whole, place, static_cast<std::uint16_t>(lowered.size()),
-                                 lexicon::is_function_word(lowered)});
+                                 lexicon::is_function_word(lowered), number});
     facts_.letters += lowered;
   }
 

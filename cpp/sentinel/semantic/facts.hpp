@@ -33,6 +33,7 @@ struct Word {
   std::uint16_t begin = 0;
   std::uint16_t size = 0;
   bool function = false;  // says little by itself
+  bool number = false;
 };
 
 // Kinds of things that two prompts must agree in. A mark is the hash of such a thing in its normal form.

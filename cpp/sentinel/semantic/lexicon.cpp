@@ -512,10 +512,13 @@ std::optional<Unit> unit(std::string_view word) {
   return Unit{*code / 100, *code};
 }
 
-bool are_opposites(std::string_view left, std::string_view right) {
-  if (left.size() > right.size() ? is_prefixed(left, right) : is_prefixed(right, left)) return true;
-  const auto ours = std::equal_range(kBothWays.begin(), kBothWays.end(), Pair{left, {}}, by_first);
-  return std::any_of(ours.first, ours.second, [&](const Pair& pair) { return pair.second == right; });
+Opposites opposites_of(std::string_view word) {
+  const auto found = std::equal_range(kBothWays.begin(), kBothWays.end(), Pair{word, {}}, by_first);
+  return {found.first, found.second};
+}
+
+bool denies(std::string_view left, std::string_view right) {
+  return left.size() > right.size() ? is_prefixed(left, right) : is_prefixed(right, left);
 }
 
 }  // namespace sentinel::semantic::lexicon

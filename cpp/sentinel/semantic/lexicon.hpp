@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <utility>
 
 namespace sentinel::semantic::lexicon {
 
@@ -31,8 +33,11 @@ inline constexpr std::uint32_t kMoney = 1;
 bool is_time_sensitive(std::string_view word);
 // A period that is time-sensitive after "this", "last" or "next" ("week").
 bool is_period(std::string_view word);
-// Whether one is the other's opposite ("on", "off"), in a list or by a prefix ("lock", "unlock").
-bool are_opposites(std::string_view left, std::string_view right);
+// The opposites of a word ("on": "off"), as pairs whose second it is.
+using Opposites = std::span<const std::pair<std::string_view, std::string_view>>;
+Opposites opposites_of(std::string_view word);
+// Whether one is the other with a prefix that denies it ("lock", "unlock").
+bool denies(std::string_view left, std::string_view right);
 // What turns the word after a hyphen into another one ("non", "self").
 bool is_prefix(std::string_view word);
 // Function words of another language that English has not.

@@ -10,11 +10,25 @@ constexpr float kMostWeight = 4;  // of an outcome in a fit: a rare audit must n
 
 std::size_t fold_of(std::size_t place) { return place % kFolds; }
 
-}  // namespace
-
-float conformal_threshold(std::span<Scored> outcomes, double requests, Bound bound) {
+void sort_by_score(std::span<Scored> outcomes) {
   std::sort(outcomes.begin(), outcomes.end(),
             [](const Scored& left, const Scored& right) { return left.score > right.score; });
+}
+
+}  // namespace
+
+void even_out(std::span<Scored> outcomes) {
+  sort_by_score(outcomes);
+  for (std::size_t begin = 0; begin < outcomes.size(); begin += kStratum) {
+    const auto stratum = outcomes.subspan(begin, std::min(kStratum, outcomes.size() - begin));
+    float sum = 0;
+    for (const Scored& each : stratum) sum += each.weight;
+    for (Scored& each : stratum) each.weight = sum / static_cast<float>(stratum.size());
+  }
+}
+
+float conformal_threshold(std::span<Scored> outcomes, double requests, Bound bound) {
+  sort_by_score(outcomes);
   constexpr double kOneMore = 1;  // the correction: the next outcome counts as a wrong serve
   double served = kOneMore;
   double wrong = kOneMore;
@@ -63,6 +77,7 @@ float RiskWindow::threshold(Bound bound, std::uint64_t now, double tightening) c
     scored.push_back(
         {without_[fold_of(i)].logit(outcome.features) + outcome.offset, outcome.weight, outcome.same});
   }
+  even_out(scored);
   const Outcome& oldest = outcomes_[outcomes_.size() < kWindow ? 0 : next_];
   const double requests = static_cast<double>(now - oldest.request) + 1;
   return conformal_threshold(scored, requests, {bound.max_error * kShare * tightening, bound.of});

@@ -56,6 +56,12 @@ struct Scored {
 // The smallest threshold whose risk stays within `max_error`; `requests` is the weight of all requests, served or not.
 float conformal_threshold(std::span<Scored> outcomes, double requests, Bound bound);
 
+// Gives every outcome the mean weight of its stratum, kStratum neighbours by score. With what probability an outcome was
+// judged depends on its score alone, so within a stratum all are equal evidence, and this takes the chance out of which of
+// them happened to be judged with a small one (post-stratification).
+void even_out(std::span<Scored> outcomes);
+inline constexpr std::size_t kStratum = 100;
+
 class RiskWindow {
  public:
   void add(const Outcome& outcome);

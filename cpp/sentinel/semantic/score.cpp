@@ -25,8 +25,8 @@ constexpr std::array<Scale, kFeatures> kScales{{
     {"trigrams", 0.4F, 0.18F, 0.2, 4.0},      {"mismatches", 0.1F, 0.3F, -0.2, 4.0},
     {"length_ratio", 0.7F, 0.2F, 0.1, 4.0},   {"same_first", 0.4F, 0.5F, 0.05, 4.0},
     {"centre", 0.75F, 0.12F, 0.5, 4.0},       {"centre_margin", 0.08F, 0.1F, 0.6, 4.0},
-    {"swap", 0.5F, 0.25F, -0.2, 4.0},         {"alone", 0.2F, 0.4F, -0.7, 100.0},
-    {"alone_words", 0.0F, 1.0F, 0.8, 100.0},  {"alone_cosine", 0.0F, 1.0F, 0.5, 100.0},
+    {"swap", 0.5F, 0.25F, -0.2, 4.0},         {"alone", 0.2F, 0.4F, -1.0, 100.0},
+    {"alone_words", 0.0F, 1.0F, 1.3, 100.0},  {"alone_cosine", 0.0F, 1.0F, 0.5, 100.0},
 }};
 
 using Vector = std::array<double, kFeatures>;

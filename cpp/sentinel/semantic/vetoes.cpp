@@ -29,10 +29,15 @@ bool misses_name(const Facts& named, const Facts& other) {
   return std::any_of(names.begin(), names.end(), [&](std::uint32_t stem) { return !says(other, stem); });
 }
 
-std::vector<std::string_view> only_in(const Facts& facts, const Facts& other) {
-  std::vector<std::string_view> words;
+struct Spelled {
+  std::string_view letters;
+  bool function;
+};
+
+std::vector<Spelled> only_in(const Facts& facts, const Facts& other) {
+  std::vector<Spelled> words;
   for (const Word& word : facts.words) {
-    if (!says(other, word.stem)) words.push_back(facts.spelling(word));
+    if (!says(other, word.stem)) words.push_back({facts.spelling(word), word.function});
   }
   return words;
 }
@@ -48,35 +53,30 @@ bool opposed(const Facts& left, const Facts& right) {
   const auto ours = only_in(left, right);
   const auto theirs = only_in(right, left);
   const bool shared = mostly_shared(left, right);
-  return std::any_of(ours.begin(), ours.end(), [&](std::string_view our) {
-    return std::any_of(theirs.begin(), theirs.end(), [&](std::string_view their) {
-      const bool small = lexicon::is_function_word(our) || lexicon::is_function_word(their);
-      return (shared || !small) && lexicon::are_opposites(our, their);
+  return std::any_of(ours.begin(), ours.end(), [&](const Spelled& our) {
+    const lexicon::Opposites opposites = lexicon::opposites_of(our.letters);
+    return std::any_of(theirs.begin(), theirs.end(), [&](const Spelled& their) {
+      if (!shared && (our.function || their.function)) return false;
+      const auto is_their = [&](const auto& pair) { return pair.second == their.letters; };
+      return std::any_of(opposites.begin(), opposites.end(), is_their) ||
+             lexicon::denies(our.letters, their.letters);
     });
   });
 }
 
 bool has_other_content(const Facts& facts, const Facts& other) {
   return std::any_of(facts.words.begin(), facts.words.end(), [&](const Word& word) {
-    if (word.function || says(other, word.stem)) return false;
+    if (word.function || word.number || says(other, word.stem)) return false;
     const std::string_view spelling = facts.spelling(word);
     return std::none_of(other.words.begin(), other.words.end(),
                         [&](const Word& theirs) { return is_slip(spelling, other.spelling(theirs)); });
   });
 }
 
-// The same sentence about another thing: "rice" in the place of "quinoa".
-bool replaced(const Facts& left, const Facts& right) {
-  return mostly_shared(left, right) && has_other_content(left, right) && has_other_content(right, left);
-}
-
-// One is the other's sentence with a word more that says something: "warranty", "extended warranty".
-bool qualified(const Facts& left, const Facts& right) {
-  const Facts& longer = left.words.size() > right.words.size() ? left : right;
-  const Facts& shorter = &longer == &left ? right : left;
-  const bool within = std::all_of(shorter.words.begin(), shorter.words.end(),
-                                  [&](const Word& word) { return says(longer, word.stem); });
-  return within && mostly_shared(left, right) && has_other_content(longer, shorter);
+// The same sentence with another word, or one more, that says something: "rice" in the place of "quinoa", "extended"
+// before "warranty".
+bool reworded(const Facts& left, const Facts& right) {
+  return mostly_shared(left, right) && (has_other_content(left, right) || has_other_content(right, left));
 }
 
 // One says of a thing what the other denies of it.
@@ -94,6 +94,12 @@ bool turned_round(const Facts& left, const Facts& right) {
              !std::binary_search(ours_too.begin(), ours_too.end(), stem);
     });
   };
+  const auto changes = [](const Facts& ours, const Facts& theirs) {
+    return std::any_of(ours.targets.begin(), ours.targets.end(), [&](std::uint32_t stem) {
+      return says(theirs, stem) && !std::binary_search(theirs.targets.begin(), theirs.targets.end(), stem);
+    });
+  };
+  if (changes(left, right) && changes(right, left)) return true;
   return crosses(left.sources, right.targets, left.targets) ||
          crosses(right.sources, left.targets, right.targets);
 }
@@ -138,7 +144,7 @@ VetoSet vetoes_between(const Facts& left, const Facts& right) {
   if (left.of(Kind::identifier) != right.of(Kind::identifier)) vetoes.add(Veto::identifiers);
   if (left.of(Kind::code) != right.of(Kind::code)) vetoes.add(Veto::code);
   if (misses_name(left, right) && misses_name(right, left)) vetoes.add(Veto::names);
-  if (replaced(left, right) || qualified(left, right)) vetoes.add(Veto::wording);
+  if (reworded(left, right)) vetoes.add(Veto::wording);
   if (negated_otherwise(left, right)) vetoes.add(Veto::negation);
   return vetoes;
 }
