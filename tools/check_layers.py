@@ -30,9 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"net", "journal", "metrics", "log"}
     ),
 }
-CORE = frozenset(
-    {"base", "cache", "limit", "resilience", "semantic", "stream", "tokens", "vector"}
-)
+CORE = frozenset({"base", "cache", "limit", "resilience", "semantic", "stream", "tokens", "vector"})
 # Advice about memory, <sys/mman.h>, is neither input nor output.
 NOT_IN_CORE = re.compile(
     r"<(boost/asio.*|sys/(?!mman\.h).*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>"

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-
 import vcache
 from data import KnownVectors, banking77, partitions, trap_pairs
+
 from sentinel.semantic import (
     PolicyChoice,
     ReplayReport,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from sentinel._core import SemanticReplay, SemanticStream
 from sentinel.semantic.rows import Pair, Row
@@ -28,6 +28,8 @@ __all__ = [
     "replay",
     "replay_pairs",
 ]
+
+FIXED_THRESHOLD: Final = 0.9
 
 
 class TextEmbedder(Protocol):
@@ -53,7 +55,7 @@ class PolicyChoice:
     """Which policy: `risk` keeps the promise, `fixed` has a cosine, `exact` only repeats."""
 
     kind: Literal["risk", "fixed", "exact"] = "risk"
-    threshold: float = 0.9
+    threshold: float = FIXED_THRESHOLD
 
     @classmethod
     def parse(cls, text: str) -> PolicyChoice:
@@ -66,7 +68,7 @@ class PolicyChoice:
         if kind != "fixed":
             raise ValueError(f"policy must be risk, exact or fixed:0.9, not {text!r}")
         try:
-            threshold = float(number) if number else cls.threshold
+            threshold = float(number) if number else FIXED_THRESHOLD
         except ValueError:
             threshold = -1.0
         if not 0 < threshold <= 1:
