@@ -23,7 +23,7 @@ import numpy as np
 __all__ = ["Outcome", "run"]
 
 LEAST_LABELS = 4
-RISKS = tuple(step / 50 for step in range(1, 25))
+RISKS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 QUANTILES = tuple(NormalDist().inv_cdf(1 - risk) for risk in RISKS)
 STEPS = 25
 STEEPEST = 200.0

@@ -78,7 +78,7 @@ TEST(RiskWindow, ForgetsTheOldestFirst) {
 }
 
 // Coverage: outcomes are right with probability 1/(1+exp(-3 signal)); the policy serves by threshold, what it serves is
-// judged one time in five. The promise is about the mean: one stream may miss it by a little, not by a tenth.
+// judged one time in five. The promise is about the mean: one stream may miss it by a little, not by a fifth.
 class Coverage : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(Coverage, TheRealisedErrorStaysWithinTheBound) {
@@ -102,7 +102,7 @@ TEST_P(Coverage, TheRealisedErrorStaysWithinTheBound) {
     threshold = window.threshold(bound, request, 1);
   }
   EXPECT_GT(hits, 2'000);
-  EXPECT_LE(wrong / hits, 1.1 * bound.max_error);
+  EXPECT_LE(wrong / hits, 1.2 * bound.max_error);
   EXPECT_GE(wrong / hits, 0.5 * bound.max_error);
 }
 
