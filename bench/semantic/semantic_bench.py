@@ -103,7 +103,7 @@ def _vcache(rows: Sequence[Row], embedder: TextEmbedder, given: Any) -> None:
         hits += done.hits / done.requests / given.shuffles
         of_hits += done.wrong / max(1, done.hits) / given.shuffles
         of_all += done.wrong / done.requests / given.shuffles
-    name = "vCache's rule, delta 1 %"
+    name = "vCache's rule (our reading), 1 %"
     print(f"{name:34s} {hits:7.1%} {'':8s} {of_hits:8.2%} {of_all:7.2%}")
 
 

@@ -113,5 +113,5 @@ def _fit(labels: Sequence[tuple[float, bool]]) -> tuple[float, float, float]:
     w = min(max(w, 1e-3), STEEPEST)
     middle = -b / w
     determinant = max(ww * bb - wb * wb, 1e-12)
-    variance = (ww + 2 * middle * wb + middle * middle * bb) / determinant / (w * w)
+    variance = (ww - 2 * middle * wb + middle * middle * bb) / determinant / (w * w)
     return middle, w, math.sqrt(max(variance, 0.0))

@@ -34,11 +34,12 @@ bool nearly_equal(std::string_view left, std::string_view right, std::size_t mos
 
 bool is_slip(std::string_view left, std::string_view right) {
   const std::size_t shorter = std::min(left.size(), right.size());
-  if (shorter < kShortestSlip || std::max(left.size(), right.size()) > kLongestWord) return false;
+  const std::size_t longer = std::max(left.size(), right.size());
+  const std::size_t most = shorter >= kTwoSlips ? 2 : 1;
+  if (shorter < kShortestSlip || longer > kLongestWord || longer - shorter > most) return false;
+  if (!nearly_equal(left, right, most)) return false;
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (std::any_of(left.begin(), left.end(), digit) || std::any_of(right.begin(), right.end(), digit))
-    return false;
-  return nearly_equal(left, right, shorter >= kTwoSlips ? 2 : 1);
+  return std::none_of(left.begin(), left.end(), digit) && std::none_of(right.begin(), right.end(), digit);
 }
 
 }  // namespace sentinel::semantic

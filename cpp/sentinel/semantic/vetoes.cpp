@@ -36,8 +36,12 @@ struct Spelled {
 
 std::vector<Spelled> only_in(const Facts& facts, const Facts& other) {
   std::vector<Spelled> words;
+  words.reserve(facts.words.size());
+  auto theirs = other.words.begin();
   for (const Word& word : facts.words) {
-    if (!says(other, word.stem)) words.push_back({facts.spelling(word), word.function});
+    while (theirs != other.words.end() && theirs->stem < word.stem) ++theirs;
+    if (theirs == other.words.end() || theirs->stem != word.stem)
+      words.push_back({facts.spelling(word), word.function});
   }
   return words;
 }
@@ -49,10 +53,9 @@ bool mostly_shared(const Facts& left, const Facts& right) {
   return 3 * shared >= 2 * std::max(left.words.size(), right.words.size());
 }
 
-bool opposed(const Facts& left, const Facts& right) {
+bool opposed(const Facts& left, const Facts& right, bool shared) {
   const auto ours = only_in(left, right);
   const auto theirs = only_in(right, left);
-  const bool shared = mostly_shared(left, right);
   return std::any_of(ours.begin(), ours.end(), [&](const Spelled& our) {
     const lexicon::Opposites opposites = lexicon::opposites_of(our.letters);
     return std::any_of(theirs.begin(), theirs.end(), [&](const Spelled& their) {
@@ -75,8 +78,8 @@ bool has_other_content(const Facts& facts, const Facts& other) {
 
 // The same sentence with another word, or one more, that says something: "rice" in the place of "quinoa", "extended"
 // before "warranty".
-bool reworded(const Facts& left, const Facts& right) {
-  return mostly_shared(left, right) && (has_other_content(left, right) || has_other_content(right, left));
+bool reworded(const Facts& left, const Facts& right, bool shared) {
+  return shared && (has_other_content(left, right) || has_other_content(right, left));
 }
 
 // One says of a thing what the other denies of it.
@@ -104,10 +107,10 @@ bool turned_round(const Facts& left, const Facts& right) {
          crosses(right.sources, left.targets, right.targets);
 }
 
-bool negated_otherwise(const Facts& left, const Facts& right) {
+bool negated_otherwise(const Facts& left, const Facts& right, bool shared) {
   if (contradicts(left, right) || contradicts(right, left)) return true;
   if (turned_round(left, right)) return true;
-  return (left.negated != right.negated && mostly_shared(left, right)) || opposed(left, right);
+  return (left.negated != right.negated && shared) || opposed(left, right, shared);
 }
 
 // The same units of the same dimension where both name one of it.
@@ -137,6 +140,7 @@ VetoSet vetoes_of(const Facts& facts, const Circumstances& circumstances) {
 }
 
 VetoSet vetoes_between(const Facts& left, const Facts& right) {
+  const bool shared = mostly_shared(left, right);
   VetoSet vetoes;
   if (differ(left.of(Kind::number), right.of(Kind::number))) vetoes.add(Veto::numbers);
   if (differ(left.of(Kind::date), right.of(Kind::date))) vetoes.add(Veto::dates);
@@ -144,8 +148,8 @@ VetoSet vetoes_between(const Facts& left, const Facts& right) {
   if (left.of(Kind::identifier) != right.of(Kind::identifier)) vetoes.add(Veto::identifiers);
   if (left.of(Kind::code) != right.of(Kind::code)) vetoes.add(Veto::code);
   if (misses_name(left, right) && misses_name(right, left)) vetoes.add(Veto::names);
-  if (reworded(left, right)) vetoes.add(Veto::wording);
-  if (negated_otherwise(left, right)) vetoes.add(Veto::negation);
+  if (reworded(left, right, shared)) vetoes.add(Veto::wording);
+  if (negated_otherwise(left, right, shared)) vetoes.add(Veto::negation);
   return vetoes;
 }
 
