@@ -344,11 +344,9 @@ class Reader {
 
   void add_word(std::size_t begin, std::size_t end) {
     const std::string_view lowered = std::string_view(lowered_).substr(begin, end - begin);
-    const std::uint32_t whole = hash_of(lowered);
     const std::uint32_t stem = hash_of(stem_of(lowered));
     if (facts_.word_count == 0) facts_.first_word = stem;
     ++facts_.word_count;
-    facts_.sequence = facts_.sequence * 0x01000193U ^ whole;
     add_trigrams(lowered);
     if (facts_.words.size() == kMaxWords) {
       facts_.cut = true;
@@ -359,7 +357,7 @@ class Reader {
     if (at != facts_.words.end() && at->stem == stem) return;
     const auto place = static_cast<std::uint16_t>(facts_.letters.size());
     const bool number = is_digit(lowered.front()) || lexicon::number_value(lowered).has_value();
-    facts_.words.insert(at, Word{stem, whole, place, static_cast<std::uint16_t>(lowered.size()),
+    facts_.words.insert(at, Word{stem, place, static_cast<std::uint16_t>(lowered.size()),
                                  lexicon::is_function_word(lowered), number});
     facts_.letters += lowered;
   }

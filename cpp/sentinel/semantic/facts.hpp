@@ -29,7 +29,6 @@ std::uint32_t hash_of(std::string_view bytes);
 // A distinct word: the hash of its stem, and where its lower-case form stands in `Facts::letters`.
 struct Word {
   std::uint32_t stem = 0;
-  std::uint32_t whole = 0;
   std::uint16_t begin = 0;
   std::uint16_t size = 0;
   bool function = false;  // says little by itself
@@ -46,7 +45,6 @@ struct Facts {
   std::vector<std::uint32_t> trigrams;  // of characters, distinct, sorted
   std::array<std::vector<std::uint32_t>, kKinds> marks{};  // distinct, sorted
   std::uint32_t first_word = 0;
-  std::uint32_t sequence = 0;  // the hash of all words in their order
   std::uint32_t word_count = 0;
   std::vector<std::uint32_t> denied;   // stems of what a negating word stands before, distinct, sorted
   std::vector<std::uint32_t> sources;  // stems of what "from" stands before

@@ -17,7 +17,7 @@ auto* find_in(Map& map, std::int64_t id) {
 
 // Four sums, so that they need not wait for each other.
 float dot(std::span<const float> left, std::span<const float> right) {
-  float sums[4] = {0, 0, 0, 0};
+  float sums[4] = {0, 0};
   const std::size_t size = std::min(left.size(), right.size());
   std::size_t i = 0;
   for (; i + 4 <= size; i += 4) {
@@ -38,7 +38,7 @@ EntryId Groups::add(std::uint32_t partition, GroupId group, Facts facts, std::ve
   }
   if (groups_.find(group) == groups_.end()) {
     group = next_group_++;
-    groups_[group] = std::make_unique<Group>(Group{partition, {}, std::vector<float>(vector.size()), 0, 0});
+    groups_[group] = std::make_unique<Group>(Group{partition, {}, std::vector<float>(vector.size())});
   }
   Group& home = *groups_[group];
   const EntryId id = next_entry_++;
@@ -92,8 +92,6 @@ void Groups::merge(GroupId into, GroupId from) {
   }
   std::transform(target->sum.begin(), target->sum.end(), source->sum.begin(), target->sum.begin(),
                  std::plus<>());
-  target->confirmed += source->confirmed;
-  target->refuted += source->refuted;
   groups_.erase(from);
 }
 

@@ -41,8 +41,6 @@ struct Group {
   std::uint32_t partition = 0;
   std::vector<EntryId> members;
   std::vector<float> sum;  // of the members' vectors
-  std::uint32_t confirmed = 0;
-  std::uint32_t refuted = 0;
 };
 
 class Groups {

@@ -99,7 +99,6 @@ Likeness likeness(const Facts& left, const Facts& right, const Vocabulary& vocab
   const auto [shorter, longer] = std::minmax(left.word_count, right.word_count);
   found.length_ratio = longer == 0 ? 0.0F : static_cast<float>(shorter) / static_cast<float>(longer);
   found.same_first = left.first_word == right.first_word;
-  found.same_sequence = left.sequence == right.sequence && left.word_count == right.word_count;
   return found;
 }
 

@@ -17,7 +17,6 @@ struct Likeness {
   float rarest_right = 0;
   float length_ratio = 0;  // words of the shorter by those of the longer
   bool same_first = false;
-  bool same_sequence = false;  // nothing but punctuation, case and blanks differ
 };
 
 Likeness likeness(const Facts& left, const Facts& right, const Vocabulary& vocabulary);

@@ -268,9 +268,7 @@ void Policy::note(EntryId id, bool same, bool audited) {
   constexpr std::uint32_t kMostWrong = 2;
   Entry* entry = groups_.entry(id);
   if (entry == nullptr) return;
-  Group& group = *groups_.group(entry->group);
   (same ? entry->confirmed : entry->refuted) += 1;
-  (same ? group.confirmed : group.refuted) += 1;
   if (!audited || same) return;
   entry->quarantined = ++entry->audited_wrong >= kMostWrong || entry->quarantined;
 }
