@@ -6,6 +6,7 @@
 #   make minilm  the data wheel of the local embedder in dist/minilm (docs/library/semantic-embedder.md)
 #   make lint    format, types, import contracts, layers, stubs
 #   make bench   the ratios of docs/performance.md (peers come into .venv-bench)
+#   make bench-semantic   what the semantic policy keeps of its promise on Banking77, beside its peers
 #   make fuzz    each fuzz target for FUZZ_SECONDS (default 600)
 #   make soak    long runs
 #   make deps    third-party C sources into build/deps
@@ -29,7 +30,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find cpp python -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
 CPP_FILES = $(shell find cpp tests/cpp bench -name '*.hpp' -o -name '*.cpp' 2>/dev/null)
 
-.PHONY: build minilm demo test lint bench fuzz soak deps stubs format lock clean system
+.PHONY: build minilm demo test lint bench bench-semantic fuzz soak deps stubs format lock clean system
 .PHONY: test-release test-asan test-tsan test-python test-bare
 .DEFAULT_GOAL := build
 
@@ -124,6 +125,10 @@ bench: $(STAMPS)/tested-wheel $(STAMPS)/benched-wheel
 	cmake --preset release --log-level=WARNING
 	cmake --build --preset release
 	tools/bench.sh
+
+# Counts, no times: the semantic policy on recorded questions (bench/data).
+bench-semantic: $(STAMPS)/tested-wheel
+	.venv-test/bin/python bench/semantic/semantic_bench.py
 
 # ---- the sources' form ----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "resilience": frozenset({"base"}),
     "tokens": frozenset({"base"}),
     "vector": frozenset({"base"}),
+    "semantic": frozenset({"base", "vector"}),
     "stream": frozenset({"base"}),
     "cache": frozenset({"base", "stream"}),
     "net": frozenset({"base", "stream"}),
@@ -29,7 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"net", "journal", "metrics", "log"}
     ),
 }
-CORE = frozenset({"base", "cache", "limit", "resilience", "stream", "tokens", "vector"})
+CORE = frozenset({"base", "cache", "limit", "resilience", "semantic", "stream", "tokens", "vector"})
 # Advice about memory, <sys/mman.h>, is neither input nor output.
 NOT_IN_CORE = re.compile(
     r"<(boost/asio.*|sys/(?!mman\.h).*|fstream|thread|sqlite3\.h|unistd\.h|fcntl\.h)>"

@@ -9,7 +9,7 @@ the fastest counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import FunctionType
+from typing import Any
 
 import cachebox
 import cachetools
@@ -35,9 +35,10 @@ class DerivedCache(ObjectCache):
     """As the library's classes derive from it."""
 
 
-def with_own_code(way: FunctionType) -> Way:
+def with_own_code(way: Way) -> Way:
     """CPython specialises a call for what it calls: each way has code of its own to specialise."""
-    way.__code__ = way.__code__.replace()
+    function: Any = way
+    function.__code__ = function.__code__.replace()
     return way
 
 

@@ -18,6 +18,7 @@ void bind_tokens(pybind11::module_& module);
 void bind_stream(pybind11::module_& module);
 void bind_request_digest(pybind11::module_& module);
 void bind_vector(pybind11::module_& module);
+void bind_semantic(pybind11::module_& module);
 
 // The ValueError that an Error of configuration is in Python.
 inline void raise_if_failed(const Status& status) {

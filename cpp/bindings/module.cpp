@@ -16,4 +16,5 @@ PYBIND11_MODULE(_core, module) {
   sentinel::bindings::bind_stream(module);
   sentinel::bindings::bind_request_digest(module);
   sentinel::bindings::bind_vector(module);
+  sentinel::bindings::bind_semantic(module);
 }

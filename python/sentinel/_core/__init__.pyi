@@ -1035,6 +1035,62 @@ class VectorIndex:
     @property
     def dimension(self) -> int: ...
 
+class SemanticStream:
+    """
+    A recorded stream: texts, vectors, answer ids, partitions.
+    """
+    def __init__(
+        self,
+        texts: collections.abc.Sequence[str],
+        vectors: typing_extensions.Buffer,
+        answers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        partitions: collections.abc.Sequence[str],
+        beyond_window: collections.abc.Sequence[bool],
+        dimension: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+
+class SemanticReplay:
+    """
+    What the semantic policy would have done with a stream. For one thread at a time.
+    """
+    @staticmethod
+    def shuffled(
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> list[int]: ...
+    def __init__(
+        self,
+        *,
+        dimension: typing.SupportsInt | typing.SupportsIndex,
+        fixed_threshold: typing.SupportsFloat | typing.SupportsIndex | None,
+        exact_only: bool,
+        max_error: typing.SupportsFloat | typing.SupportsIndex,
+        of: str,
+        judge_error: typing.SupportsFloat | typing.SupportsIndex,
+        max_entries: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def counts(self) -> dict[str, typing.Any]: ...
+    def probe(
+        self,
+        stored: SemanticStream,
+        asked: SemanticStream,
+        place: typing.SupportsInt | typing.SupportsIndex,
+    ) -> dict[str, typing.Any]:
+        """
+        Whether the asked row would be served from the stored one, and why.
+        """
+    def run(
+        self,
+        stream: SemanticStream,
+        places: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None:
+        """
+        Offers the rows at these places, in this order.
+        """
+    def status(self) -> dict[str, typing.Any]: ...
+
 def choose_encoding(model: str) -> ModelChoice:
     """
     The encoding of a model, by its name.

@@ -14,7 +14,7 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from sentinel.cli import check, demo, keys, serve
+from sentinel.cli import check, demo, keys, replay, serve
 from sentinel.cli.output import note, print_json, show_failure
 from sentinel.errors import ConfigError, SentinelError
 from sentinel.types import DEFAULT_ACCOUNT, SCOPES
@@ -55,6 +55,7 @@ def build_parser() -> ArgumentParser:
     _config(checking)
     _keys(commands)
     _demo(_command(commands, "demo", demo.run, "see a gateway at work, in a minute"))
+    _replay(_command(commands, "replay", replay.run, "what the semantic cache would have done"))
     _command(commands, "schema", check.run_schema, "print the configuration's JSON schema")
     _command(commands, "version", _version, "print the version")
     return parser
@@ -105,6 +106,26 @@ def _demo(parser: ArgumentParser) -> None:
     parser.add_argument("--upstream", metavar="URL", help="a real upstream, not the scripted one")
     parser.add_argument("--upstream-key-env", metavar="NAME", help="variable with its key")
     parser.add_argument("--model", default="gpt-4o-mini", help="what to ask for (%(default)s)")
+
+
+def _replay(parser: ArgumentParser) -> None:
+    parser.add_argument("--stream", metavar="FILE", help='lines of {"text", "answer_id"}')
+    parser.add_argument("--warm", metavar="FILE", help="a stream to learn from, before --pairs")
+    parser.add_argument(
+        "--pairs", metavar="FILE", help='lines of {"a", "b", "same_answer", "category"}'
+    )
+    parser.add_argument("--policy", default="risk", help="risk, fixed:0.9 or exact (%(default)s)")
+    parser.add_argument(
+        "--max-error", type=float, default=0.01, metavar="E", help="the bound (%(default)s)"
+    )
+    parser.add_argument("--of", choices=("hits", "requests"), default="hits", help="its measure")
+    parser.add_argument(
+        "--judge-error", type=float, default=0.0, metavar="E", help="how often the judge errs"
+    )
+    parser.add_argument(
+        "--shuffles", type=int, default=0, metavar="N", help="orders to try; 0: as recorded"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of orders and audits")
 
 
 def _keys(commands: _SubParsersAction[ArgumentParser]) -> None:

@@ -16,19 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "at_least_one", "beyond_window"]
+__all__ = ["Embedder", "TextEmbedder", "at_least_one", "beyond_window"]
 
 
-class Embedder(Protocol):
-    """The port that the semantic cache asks. Any number of threads."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-
-    @property
-    def version(self) -> str:
-        """Changes whenever the vector of any text changes."""
+class TextEmbedder(Protocol):
+    """Text -> unit vector. Any number of threads."""
 
     @property
     def dimension(self) -> int:
@@ -47,6 +39,18 @@ class Embedder(Protocol):
         With `cut` a text beyond the window is represented by its start. TextTooLong without it;
         EmbedderError if there are no vectors.
         """
+
+
+class Embedder(TextEmbedder, Protocol):
+    """The port that the semantic cache asks: one that also knows its name and serves at once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the vector of any text changes."""
 
     async def aembed(self, text: str) -> NDArray[np.float32]:
         """The vector of one text, shape (dimension,), within the embedder's deadline.
