@@ -65,7 +65,8 @@ class Model {
 
   void take_retry(const std::string& digits) {  // zeros in front of it make no number too large
     std::uint64_t number = 0;
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec == std::errc()) retry_ = number;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec == std::errc())
+      retry_ = number;
   }
 
   void dispatch(const std::string& raw) {
