@@ -125,10 +125,15 @@ def test_configured_keys_join_as_digest_or_as_themselves(store: KeyStore) -> Non
 
 def test_only_a_key_with_rules_tells_them(store: KeyStore) -> None:
     record, _ = store.create_key()
-    limited = ConfiguredKey("ci", "default", digest="ab" * 32, rules=Rules(("600/min",), 2))
+    rules = Rules(("600/min",), 2, ("9 tokens/s",))
+    limited = ConfiguredKey("ci", "default", digest="ab" * 32, rules=rules)
     free = ConfiguredKey("app", "default", digest="cd" * 32)
     entries = engine(store, limited, free)
-    assert entries["ci"]["rules"] == {"rates": ["600/min"], "concurrency": 2}
+    assert entries["ci"]["rules"] == {
+        "rates": ["600/min"],
+        "rates_counting_hits": ["9 tokens/s"],
+        "concurrency": 2,
+    }
     assert "rules" not in entries["app"]
     assert "rules" not in entries[record.id]
 
