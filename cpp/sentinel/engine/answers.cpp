@@ -124,7 +124,6 @@ Status Answers::look_again(Exchange& exchange, stream::JsonParser& parser, Insta
 
 Status Answers::admit(Exchange& exchange, const stream::Usage& usage, std::int64_t worth_micro_usd,
                       Instant now) const {
-  if (!Quotas::counts_hits(exchange)) return Done{};
   exchange.most = {usage.prompt + usage.completion, worth_micro_usd};
   return quotas_.reserve_hit(exchange, now);
 }

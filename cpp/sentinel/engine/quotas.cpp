@@ -121,20 +121,20 @@ bool Quotas::counts_hits(const Exchange& exchange) {
 
 namespace {
 
+std::int64_t cost_of(const limit::Rule& rule, const Prediction& most) {
+  return kind_of(rule) == limit::Kind::money ? most.micro_usd : most.tokens;
+}
+
 void want_use(Wants& wants, const Node& node, const std::vector<limit::Rule>& rules, const Prediction& most) {
-  for (const limit::Rule& rule : rules) {
-    const bool money = kind_of(rule) == limit::Kind::money;
-    node.want(wants, rule, money ? most.micro_usd : most.tokens);
-  }
+  for (const limit::Rule& rule : rules) node.want(wants, rule, cost_of(rule, most));
 }
 
 // An answer that is there may have used more than a rule ever lets pass at once: what is above is owed, as it was by the
 // call that made it.
 void want_hit(Wants& wants, const Node& node, const Prediction& most) {
   for (const limit::Rule& rule : node.rules.on_answering) {
-    const auto& rate = std::get<limit::Rate>(rule);
-    const std::int64_t cost = rate.kind() == limit::Kind::money ? most.micro_usd : most.tokens;
-    node.want(wants, rule, std::min(cost, rate.burst()));
+    const std::int64_t burst = std::get<limit::Rate>(rule).burst();
+    node.want(wants, rule, std::min(cost_of(rule, most), burst));
   }
 }
 

@@ -3,8 +3,9 @@
 // Contract: the path of an exchange is its accounts from the root, its end user where its account limits those, its key,
 // its route. take_entry charges requests and takes the slots of concurrent calls of the whole path in one step;
 // reserve_use does the same with tokens and money for what goes upstream, reserve_hit for what a kept or running answer
-// serves, by the rules that count hits. Whatever was taken is in the exchange and ends in settle(), once: what was used replaces what was reserved, or nothing
-// was (not billable) and it comes back. The tightest limits go into the exchange's headroom, for the reply's headers.
+// serves, by the rules that count hits. Whatever was taken is in the exchange and ends in settle(), once: what was used
+// replaces what was reserved, or nothing was (not billable) and it comes back. The tightest limits go into the exchange's
+// headroom, for the reply's headers.
 // State: owed amounts survive a restart as snapshot() text. Addresses have a table of their own, so that a flood of them
 // costs no account its bucket, and are not kept. End users are known by a digest of their name, which is personal.
 // Cost: nothing where no rule stands. Thread rule: any thread. Failure rule: a refusal is an Error with its Retry-After.

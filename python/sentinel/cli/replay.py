@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from sentinel.cli.output import print_json, table
 from sentinel.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from sentinel.semantic import PairReport, PolicyChoice, ReplayReport, TextEmbedder
+    from sentinel.semantic import PairReport, ReplayReport, TextEmbedder
 
 __all__ = ["run"]
 
@@ -36,18 +37,9 @@ def _stream(arguments: Namespace) -> int:
     from sentinel.semantic import mean_of, read_rows, replay
 
     rows = read_rows(arguments.stream)
-    policy = _policy(arguments)
+    chosen = _chosen(arguments)
     with _faults():
-        reports = replay(
-            rows,
-            _embedder(),
-            policy=policy,
-            max_error=arguments.max_error,
-            of=arguments.of,
-            judge_error=arguments.judge_error,
-            shuffles=arguments.shuffles,
-            seed=arguments.seed,
-        )
+        reports = replay(rows, _embedder(), **chosen, shuffles=arguments.shuffles)
     if arguments.json:
         said = {"shuffles": [asdict(report) for report in reports], "mean": mean_of(reports)}
         print_json({**_terms(arguments), **said})
@@ -60,18 +52,9 @@ def _pairs(arguments: Namespace) -> int:
     from sentinel.semantic import read_pairs, read_rows, replay_pairs
 
     warm, pairs = read_rows(arguments.warm), read_pairs(arguments.pairs)
-    policy = _policy(arguments)
+    chosen = _chosen(arguments)
     with _faults():
-        reports = replay_pairs(
-            warm,
-            pairs,
-            _embedder(),
-            policy=policy,
-            max_error=arguments.max_error,
-            of=arguments.of,
-            judge_error=arguments.judge_error,
-            seed=arguments.seed,
-        )
+        reports = replay_pairs(warm, pairs, _embedder(), **chosen)
     totals = {
         "same_answer": _share(report for report in reports if report.same_answer),
         "different_answer": _share(report for report in reports if not report.same_answer),
@@ -91,24 +74,25 @@ def _terms(arguments: Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
 
 
-def _policy(arguments: Namespace) -> PolicyChoice:
+def _chosen(arguments: Namespace) -> dict[str, Any]:
+    """The terms as a replay takes them."""
     from sentinel.semantic import PolicyChoice
 
     try:
-        return PolicyChoice.parse(arguments.policy)
+        return {**_terms(arguments), "policy": PolicyChoice.parse(arguments.policy)}
     except ValueError as fault:
         raise ConfigError([Fault("--policy", str(fault))]) from None
 
 
-class _faults:
-    """A number out of range is the command's fault."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if type(error) is ValueError:
-            raise ConfigError([Fault("", str(error))]) from None
+@contextmanager
+def _faults() -> Iterator[None]:
+    """A number out of range is the command's fault; errors derived from ValueError are not."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise ConfigError([Fault("", str(error))]) from None
 
 
 def _embedder() -> TextEmbedder:

@@ -7,16 +7,20 @@ because two long texts that begin alike may say different things.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sentinel.errors import TextTooLong
+from sentinel.errors import EmbedderBusy, TextTooLong
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "TextEmbedder", "at_least_one", "beyond_window"]
+__all__ = ["Embedder", "TextEmbedder", "at_least_one", "beyond_window", "within"]
+
+T = TypeVar("T")
 
 
 class TextEmbedder(Protocol):
@@ -73,3 +77,11 @@ def at_least_one(name: str, value: int) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value
+
+
+async def within(seconds: float, future: Future[T]) -> T:
+    """What the future gives in that time, or EmbedderBusy."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+    except TimeoutError:
+        raise EmbedderBusy(f"no vector within {seconds:g} s") from None

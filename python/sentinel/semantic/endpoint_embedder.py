@@ -8,7 +8,6 @@ never repeat the key, a text or the endpoint's answer. Needs numpy, which comes 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Self
 
 from sentinel.errors import EmbedderBusy, EmbedderError, EmbedderFailed, EmbedderUnavailable
-from sentinel.semantic.embedder import at_least_one, beyond_window
+from sentinel.semantic.embedder import at_least_one, beyond_window, within
 from sentinel.semantic.endpoint_calls import EndpointCalls
 
 if TYPE_CHECKING:
@@ -111,11 +110,7 @@ class EndpointEmbedder:
             self._room.release()
             raise EmbedderError("the embedder is closed") from None
         future.add_done_callback(lambda _: self._room.release())
-        try:
-            rows = await asyncio.wait_for(asyncio.wrap_future(future), self._deadline_seconds)
-        except TimeoutError:
-            message = f"no vector within {self._deadline_seconds:g} s"
-            raise EmbedderBusy(message) from None
+        rows = await within(self._deadline_seconds, future)
         vector: NDArray[np.float32] = rows[0]
         return vector
 

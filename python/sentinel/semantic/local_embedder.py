@@ -9,14 +9,13 @@ Source: Wang et al., "MiniLM" (2020); Reimers and Gurevych, "Sentence-BERT" (201
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
-from sentinel.errors import EmbedderBusy, EmbedderUnavailable
+from sentinel.errors import EmbedderUnavailable
 from sentinel.semantic.batching import Batcher
-from sentinel.semantic.embedder import at_least_one, beyond_window
+from sentinel.semantic.embedder import at_least_one, beyond_window, within
 from sentinel.semantic.wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -85,11 +84,7 @@ class LocalEmbedder:
         TextTooLong beyond the window; EmbedderBusy when too many wait or the deadline passed.
         """
         future = self._batcher.submit(self._ids(text, cut=False))
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._deadline_seconds)
-        except TimeoutError:
-            message = f"no vector within {self._deadline_seconds:g} s"
-            raise EmbedderBusy(message) from None
+        return await within(self._deadline_seconds, future)
 
     def close(self) -> None:
         """Ends the batching thread: what waits fails with EmbedderError; `embed` still works."""
